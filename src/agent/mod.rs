@@ -1,0 +1,1 @@
+//! The hall clock: the one loop that moves values from room to room.

@@ -1,0 +1,4 @@
+//! From a ruleset to the kernel: the difference as a transaction (pure), and the targets that commit it.
+
+pub mod target;
+pub mod transaction;

@@ -1,0 +1,115 @@
+//! Where a transaction goes, and what comes back.
+
+use std::collections::BTreeMap;
+
+use super::transaction::Transaction;
+use crate::compile::bytes::Bytes;
+use crate::compile::expr::Expr;
+use crate::compile::ruleset::{Element, Hook, Name, SetDef};
+use crate::model::PerFamily;
+
+/// A place that holds tables: the kernel, or memory in tests.
+pub trait Target: Send {
+    /// Commits a transaction whole. On a refusal of a transaction that touches both families, each is tried alone; the receipt
+    /// tells how each fared.
+    fn commit(&mut self, transaction: &Transaction) -> Receipt;
+
+    /// Reads our tables back as they are.
+    ///
+    /// # Errors
+    /// [`CommitError`] when the kernel does not answer, or something in our table cannot be understood.
+    fn read_back(&mut self) -> Result<Live, CommitError>;
+
+    /// The generation of the whole namespace's ruleset: it changes with every commit by anyone.
+    ///
+    /// # Errors
+    /// [`CommitError`] when the kernel does not answer.
+    fn generation(&mut self) -> Result<u32, CommitError>;
+}
+
+/// What became of a transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// How each family fared; `Ok` also when there was nothing to do.
+    pub families: PerFamily<Outcome>,
+    /// Bytes sent to the kernel.
+    pub bytes: usize,
+}
+
+/// How one family fared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// In force (or nothing to do).
+    #[default]
+    Done,
+    /// Nothing of it is in force.
+    Failed(CommitError),
+}
+
+/// Why the kernel did not do it, and what to do next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message} (next: {remedy})")]
+pub struct CommitError {
+    /// What to do next, from the errno.
+    pub remedy: Remedy,
+    /// The errno, when the kernel gave one (positive).
+    pub errno: Option<i32>,
+    /// Which operation, on which object, and the kernel's words if it gave any.
+    pub message: String,
+    /// The set and key of the element that was refused, if it was an element.
+    pub element: Option<(Name, Bytes)>,
+}
+
+/// What to do after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Send the same again soon (EINTR, EAGAIN, ENOBUFS, ERESTART).
+    Retry,
+    /// The kernel's state is not what we believed: read back and take the difference anew (ENOENT, EEXIST, EBUSY).
+    Resync,
+    /// A map is full or the shape is wrong: build the table's contents anew (ENFILE, EINVAL).
+    Rebuild,
+    /// It will not work without a person (EPERM, EAFNOSUPPORT, EOPNOTSUPP).
+    GiveUp,
+}
+
+impl std::fmt::Display for Remedy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Remedy::Retry => "retry",
+            Remedy::Resync => "read back and compare",
+            Remedy::Rebuild => "rebuild",
+            Remedy::GiveUp => "give up until something changes",
+        })
+    }
+}
+
+/// Our tables as the kernel holds them. `None`: there is no such table.
+pub type Live = PerFamily<Option<LiveTable>>;
+
+/// One table as read back: sets are typed as ours, rules are the kernel's expressions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveTable {
+    /// Sets and maps.
+    pub sets: BTreeMap<Name, LiveSet>,
+    /// Chains.
+    pub chains: BTreeMap<Name, LiveChain>,
+}
+
+/// A set as read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveSet {
+    /// Its shape; `None` when it is none that ferroproxy makes.
+    pub def: Option<SetDef>,
+    /// Its elements.
+    pub elements: BTreeMap<Bytes, Element>,
+}
+
+/// A chain as read back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveChain {
+    /// Where it is hooked; `None` in a chain that is only jumped to.
+    pub hook: Option<Hook>,
+    /// The expressions of each rule; `None` for a rule with an expression ferroproxy never writes.
+    pub rules: Vec<Option<Vec<Expr>>>,
+}

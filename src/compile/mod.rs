@@ -1,0 +1,6 @@
+//! From routes to a ruleset: treatments, names, slots, and the lowering to the kernel's expressions. Pure.
+
+pub mod bytes;
+pub mod expr;
+pub mod ruleset;
+pub mod stmt;

@@ -1,0 +1,1 @@
+//! What the world sees of a running ferroproxy: metrics, health, its HTTP servers.

@@ -1,0 +1,1 @@
+//! Which endpoints a packet may reach. Pure.

@@ -1,0 +1,1 @@
+//! The normalised store: events in, a snapshot and the set of changes out. Pure.
