@@ -1,6 +1,18 @@
 //! From routes to a ruleset: treatments, names, slots, and the lowering to the kernel's expressions. Pure.
 
 pub mod bytes;
+pub mod claims;
+mod compiler;
+pub mod draft;
+mod emission;
 pub mod expr;
+mod frame;
+pub mod layout;
 pub mod ruleset;
+pub mod seed;
+pub mod settings;
+pub mod slots;
 pub mod stmt;
+pub mod treatment;
+
+pub use compiler::Compiler;

@@ -1,1 +1,9 @@
-//! Which endpoints a packet may reach. Pure.
+//! Which endpoints a packet may reach: traffic policy, topology, terminating fallback. Pure.
+
+mod choice;
+mod route;
+mod topology;
+
+pub use choice::{Choice, choose};
+pub use route::{Pool, PortRoutes, Route, Viewpoint, route};
+pub use topology::{HintsIgnored, Topology};

@@ -1,1 +1,217 @@
 //! The normalised store: events in, a snapshot and the set of changes out. Pure.
+
+mod listing;
+mod merge;
+mod snapshot;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+pub use merge::{Endpoint, merge_endpoints};
+pub use snapshot::{ServiceEntry, Snapshot};
+
+use crate::model::{Change, EndpointSlice, Event, Node, ObjectName, Rejection, Service, ServiceCidr};
+use listing::Listing;
+
+/// What has changed since the changes were last taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Services whose own object or whose slices changed, or that are gone.
+    pub services: BTreeSet<ObjectName>,
+    /// The own Node changed: every service may be touched.
+    pub node: bool,
+    /// The ServiceCIDRs changed.
+    pub service_cidrs: bool,
+    /// Service events that changed something.
+    pub service_events: usize,
+    /// EndpointSlice events that changed something.
+    pub slice_events: usize,
+    /// Trigger times of the slices that changed.
+    pub triggers: Vec<Timestamp>,
+    /// What could not be used.
+    pub rejections: Vec<Rejection>,
+}
+
+impl Changes {
+    /// Whether rules may have to change.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && !self.node && !self.service_cidrs
+    }
+}
+
+/// The store. Applying the same events in any order that keeps each object's own order ends in the same snapshot.
+#[derive(Debug, Default)]
+pub struct State {
+    snapshot: Snapshot,
+    changes: Changes,
+    /// The Service each known slice belongs to: a slice may be relabelled.
+    owners: BTreeMap<ObjectName, ObjectName>,
+    services: Listing<ObjectName>,
+    slices: Listing<ObjectName>,
+    nodes: Listing<String>,
+    service_cidrs: Listing<String>,
+}
+
+impl State {
+    /// An empty store: nothing is known yet.
+    pub fn new() -> State {
+        State::default()
+    }
+
+    /// What is known now.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Whether the first full list of Services and of EndpointSlices has arrived. No rule is written before.
+    pub fn is_complete(&self) -> bool {
+        self.services.was_synced() && self.slices.was_synced()
+    }
+
+    /// Whether the first answer about the own Node has arrived, be it that there is none.
+    pub fn knows_node(&self) -> bool {
+        self.nodes.was_synced()
+    }
+
+    /// Takes what has changed since the last call.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Whether anything waits to be taken.
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Takes in one event.
+    pub fn apply(&mut self, event: Event) {
+        match event {
+            Event::Service(change) => self.apply_service(change),
+            Event::Slice(change) => self.apply_slice(change),
+            Event::Node(change) => self.apply_node(change),
+            Event::ServiceCidr(change) => self.apply_service_cidr(change),
+            Event::Rejected(rejection) => self.changes.rejections.push(rejection),
+        }
+    }
+
+    fn apply_service(&mut self, change: Change<ObjectName, Service>) {
+        match change {
+            Change::Init => self.services.begin(),
+            Change::Upsert(service) => self.put_service(service),
+            Change::Delete(name) => self.drop_service(&name),
+            Change::Synced => {
+                let known = self.snapshot.services.iter().filter(|(_, e)| e.service.is_some()).map(|(n, _)| n);
+                for name in self.services.finish(known) {
+                    self.drop_service(&name);
+                }
+            }
+        }
+    }
+
+    fn put_service(&mut self, service: Service) {
+        self.services.saw(&service.name);
+        let name = service.name.clone();
+        let entry = self.snapshot.services.entry(name.clone()).or_default();
+        if entry.service.as_ref() != Some(&service) {
+            entry.service = Some(service);
+            self.changes.service_events += 1;
+            self.changes.services.insert(name);
+        }
+    }
+
+    fn drop_service(&mut self, name: &ObjectName) {
+        self.services.forget(name);
+        let Some(entry) = self.snapshot.services.get_mut(name) else { return };
+        if entry.service.take().is_some() {
+            self.changes.service_events += 1;
+            self.changes.services.insert(name.clone());
+        }
+        self.snapshot.tidy(name);
+    }
+
+    fn apply_slice(&mut self, change: Change<ObjectName, EndpointSlice>) {
+        match change {
+            Change::Init => self.slices.begin(),
+            Change::Upsert(slice) => self.put_slice(slice),
+            Change::Delete(name) => self.drop_slice(&name),
+            Change::Synced => {
+                for name in self.slices.finish(self.owners.keys()) {
+                    self.drop_slice(&name);
+                }
+            }
+        }
+    }
+
+    fn put_slice(&mut self, slice: EndpointSlice) {
+        self.slices.saw(&slice.name);
+        if self.owners.get(&slice.name).is_some_and(|owner| *owner != slice.service) {
+            self.drop_slice(&slice.name.clone());
+            self.slices.saw(&slice.name);
+        }
+        self.owners.insert(slice.name.clone(), slice.service.clone());
+        let entry = self.snapshot.services.entry(slice.service.clone()).or_default();
+        if entry.slices.get(&slice.name.name) != Some(&slice) {
+            self.changes.slice_events += 1;
+            self.changes.services.insert(slice.service.clone());
+            self.changes.triggers.extend(slice.triggered);
+            entry.slices.insert(slice.name.name.clone(), slice);
+        }
+    }
+
+    fn drop_slice(&mut self, name: &ObjectName) {
+        self.slices.forget(name);
+        let Some(owner) = self.owners.remove(name) else { return };
+        if let Some(entry) = self.snapshot.services.get_mut(&owner) {
+            entry.slices.remove(&name.name);
+            self.changes.slice_events += 1;
+            self.changes.services.insert(owner.clone());
+        }
+        self.snapshot.tidy(&owner);
+    }
+
+    fn apply_node(&mut self, change: Change<String, Node>) {
+        let before = self.snapshot.node.clone();
+        match change {
+            Change::Init => self.nodes.begin(),
+            Change::Upsert(node) => {
+                self.nodes.saw(&node.name);
+                self.snapshot.node = Some(node);
+            }
+            Change::Delete(name) => {
+                self.nodes.forget(&name);
+                self.snapshot.node.take_if(|node| node.name == name);
+            }
+            Change::Synced => {
+                let gone = self.nodes.finish(self.snapshot.node.iter().map(|n| &n.name));
+                self.snapshot.node.take_if(|node| gone.contains(&node.name));
+            }
+        }
+        self.changes.node |= before != self.snapshot.node;
+    }
+
+    fn apply_service_cidr(&mut self, change: Change<String, ServiceCidr>) {
+        match change {
+            Change::Init => self.service_cidrs.begin(),
+            Change::Upsert(cidr) => {
+                self.service_cidrs.saw(&cidr.name);
+                let before = self.snapshot.service_cidrs.insert(cidr.name.clone(), cidr.clone());
+                self.changes.service_cidrs |= before != Some(cidr);
+            }
+            Change::Delete(name) => self.drop_service_cidr(&name),
+            Change::Synced => {
+                for name in self.service_cidrs.finish(self.snapshot.service_cidrs.keys()) {
+                    self.drop_service_cidr(&name);
+                }
+            }
+        }
+    }
+
+    fn drop_service_cidr(&mut self, name: &str) {
+        self.service_cidrs.forget(name);
+        self.changes.service_cidrs |= self.snapshot.service_cidrs.remove(name).is_some();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! Who owns a frontend: of two service ports that claim one, the older wins, and the other takes over when it goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::bytes::Bytes;
+use crate::model::{Family, Protocol, ServicePortName};
+
+/// What a client connects to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Frontend {
+    /// The family.
+    pub family: Family,
+    /// The address; `None` for a node port.
+    pub ip: Option<IpAddr>,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port (host order).
+    pub port: u16,
+}
+
+impl Frontend {
+    /// Its key in `services` or `nodeports`.
+    pub fn key(&self) -> Bytes {
+        let start = match self.ip {
+            Some(ip) => Bytes::new().addr(ip),
+            None => Bytes::new(),
+        };
+        start.proto(self.protocol).port(self.port)
+    }
+}
+
+impl fmt::Display for Frontend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            Some(ip) => write!(f, "{}/{}", std::net::SocketAddr::new(ip, self.port), self.protocol),
+            None => write!(f, "{} node port {}/{}", self.family, self.port, self.protocol),
+        }
+    }
+}
+
+/// One who claims: ordered by age, then by name. Without a creation time (manifests) it counts as youngest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claimant {
+    undated: bool,
+    created: Option<Timestamp>,
+    /// The service port.
+    pub name: ServicePortName,
+}
+
+impl Claimant {
+    /// A claimant of that age and name.
+    pub fn new(created: Option<Timestamp>, name: ServicePortName) -> Claimant {
+        Claimant { undated: created.is_none(), created, name }
+    }
+}
+
+/// All claims. The first in order owns the frontend.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    owners: BTreeMap<Frontend, Claimant>,
+    waiting: BTreeMap<Frontend, BTreeSet<Claimant>>,
+}
+
+impl Claims {
+    /// Who owns a frontend.
+    pub fn owner(&self, frontend: &Frontend) -> Option<&ServicePortName> {
+        self.owners.get(frontend).map(|claimant| &claimant.name)
+    }
+
+    /// Frontends that more than one service port claims: owner and those who wait.
+    pub fn contested(&self) -> impl Iterator<Item = (&Frontend, &ServicePortName, &BTreeSet<Claimant>)> {
+        self.waiting.iter().filter_map(|(frontend, waiting)| Some((frontend, self.owner(frontend)?, waiting)))
+    }
+
+    /// Enters a claim. Answers who lost the frontend by it.
+    pub fn enter(&mut self, frontend: Frontend, claimant: Claimant) -> Option<ServicePortName> {
+        match self.owners.get_mut(&frontend) {
+            None => {
+                self.owners.insert(frontend, claimant);
+                None
+            }
+            Some(owner) if *owner == claimant => None,
+            Some(owner) if *owner < claimant => {
+                self.waiting.entry(frontend).or_default().insert(claimant);
+                None
+            }
+            Some(owner) => {
+                let lost = std::mem::replace(owner, claimant);
+                let name = lost.name.clone();
+                self.waiting.entry(frontend).or_default().insert(lost);
+                Some(name)
+            }
+        }
+    }
+
+    /// Withdraws a claim. Answers who takes over.
+    pub fn withdraw(&mut self, frontend: Frontend, claimant: &Claimant) -> Option<ServicePortName> {
+        let mut waiting = self.waiting.remove(&frontend).unwrap_or_default();
+        let heir = match self.owners.get(&frontend) == Some(claimant) {
+            true => {
+                self.owners.remove(&frontend);
+                waiting.pop_first()
+            }
+            false => {
+                waiting.remove(claimant);
+                None
+            }
+        };
+        if !waiting.is_empty() {
+            self.waiting.insert(frontend, waiting);
+        }
+        heir.map(|heir| {
+            let name = heir.name.clone();
+            self.owners.insert(frontend, heir);
+            name
+        })
+    }
+}

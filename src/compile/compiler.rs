@@ -1,0 +1,323 @@
+//! The compiler: routes in, a draft of the ruleset out. A change of a service touches what that service contributes, nothing else.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::claims::{Claims, Frontend};
+use super::draft::Draft;
+use super::emission::{Emission, Place, Placed};
+use super::frame;
+use super::layout::{Reach, SetId};
+use super::ruleset::{Element, Value};
+use super::seed::Seed;
+use super::settings::Settings;
+use super::slots::settle;
+use super::treatment::Part;
+use crate::model::{EndpointAddr, Family, ObjectKind, ObjectName, Rejection};
+use crate::policy::{Pool, PortRoutes};
+
+/// Turns routes into a draft.
+#[derive(Debug)]
+pub struct Compiler {
+    settings: Settings,
+    draft: Draft,
+    services: BTreeMap<ObjectName, Vec<Placed>>,
+    claims: Claims,
+    /// Shared elements with the number of services that want each.
+    shared: HashMap<Place, usize>,
+    /// Shared chains with the number of elements and rules that lead to each.
+    parts: BTreeMap<(Family, Part), usize>,
+    /// Slots of an earlier process; forgotten once the first full sync is over.
+    seed: Seed,
+}
+
+impl Compiler {
+    /// A compiler for these settings. The seed tells which slots and capacities are in force, so that they are kept.
+    pub fn new(settings: Settings, seed: Seed) -> Compiler {
+        let mut draft = Draft::new(&settings.families);
+        for ((family, set), size) in &seed.sizes {
+            draft.reserve(*family, set.as_str(), *size);
+        }
+        let mut compiler = Compiler {
+            settings,
+            draft,
+            services: BTreeMap::new(),
+            claims: Claims::default(),
+            shared: HashMap::new(),
+            parts: BTreeMap::new(),
+            seed,
+        };
+        compiler.lay_frame();
+        compiler
+    }
+
+    /// The draft.
+    pub fn draft(&self) -> &Draft {
+        &self.draft
+    }
+
+    /// The draft, to tell it what is in force.
+    pub fn draft_mut(&mut self) -> &mut Draft {
+        &mut self.draft
+    }
+
+    /// The settings in use.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Forgets the slots of an earlier process.
+    pub fn forget_seed(&mut self) {
+        self.seed = Seed::default();
+    }
+
+    /// How many services contribute.
+    pub fn service_count(&self) -> usize {
+        self.services.len()
+    }
+
+    /// Takes new settings. Families cannot change.
+    pub fn set_settings(&mut self, settings: Settings) {
+        if settings == self.settings {
+            return;
+        }
+        let before = std::mem::replace(&mut self.settings, settings);
+        self.lay_frame();
+        self.relay_parts();
+        let entry_changed = |family: Family| {
+            before.manners(family).has_internal_entry() != self.settings.manners(family).has_internal_entry()
+        };
+        if self.settings.families.iter().any(|f| entry_changed(*f)) {
+            let all: Vec<ObjectName> = self.services.keys().cloned().collect();
+            for name in all {
+                let ports = self.services.get(&name).cloned().unwrap_or_default();
+                let old = Emission::of(&ports, |f| before.manners(f).has_internal_entry());
+                let new = self.emission(&ports);
+                self.give_up(&old, &new);
+                self.take_up(&old, new);
+            }
+        }
+    }
+
+    /// Takes the routes of some services; no routes means the service is gone. Answers frontends that could not be had.
+    pub fn update(&mut self, batch: Vec<(ObjectName, Vec<PortRoutes>)>) -> Vec<Rejection> {
+        let mut stirred = BTreeSet::new();
+        let mut changed = BTreeMap::new();
+        for (name, routes) in batch {
+            let old = self.services.get(&name).map_or(&[][..], Vec::as_slice);
+            let new = self.place(old, routes);
+            if !same_but_for_owned(old, &new) {
+                let old = self.services.remove(&name).unwrap_or_default();
+                stirred.extend(self.exchange_claims(&old, &new));
+                changed.insert(name, (old, new));
+            }
+        }
+        for name in stirred {
+            if let Some(ports) = self.services.remove(&name) {
+                changed.insert(name, (ports.clone(), ports));
+            }
+        }
+        self.carry_out(changed)
+    }
+
+    /// Gives up all that goes before anything new is put: a frontend may pass from one service to another.
+    fn carry_out(&mut self, changed: BTreeMap<ObjectName, (Vec<Placed>, Vec<Placed>)>) -> Vec<Rejection> {
+        let mut rejections = Vec::new();
+        let mut emissions = Vec::with_capacity(changed.len());
+        for (name, (old, new)) in changed {
+            let new = self.own(new, &mut rejections);
+            emissions.push((self.emission(&old), self.emission(&new)));
+            if !new.is_empty() {
+                self.services.insert(name, new);
+            }
+        }
+        for (old, new) in &emissions {
+            self.give_up(old, new);
+        }
+        for (old, new) in emissions {
+            self.take_up(&old, new);
+        }
+        rejections
+    }
+
+    /// The service whose frontend a key of `services`, `nodeports` or an endpoint map belongs to.
+    pub fn owner_of(&self, frontend: &Frontend) -> Option<&ObjectName> {
+        self.claims.owner(frontend).map(|name| &name.service)
+    }
+
+    fn emission(&self, ports: &[Placed]) -> Emission {
+        Emission::of(ports, |family| self.settings.manners(family).has_internal_entry())
+    }
+
+    /// Seats the endpoints of each port: as before, else as an earlier process had them.
+    fn place(&self, old: &[Placed], routes: Vec<PortRoutes>) -> Vec<Placed> {
+        let wanted = routes.into_iter().filter(|r| self.settings.families.contains(&r.family));
+        wanted
+            .map(|mut routes| {
+                let before = old.iter().find(|p| p.routes.family == routes.family && p.routes.name == routes.name);
+                let (cluster, local) = (std::mem::take(&mut routes.cluster), std::mem::take(&mut routes.local));
+                let seat = |pool: Pool, wanted: &[EndpointAddr]| match before {
+                    Some(placed) => settle(placed.pool(pool), wanted),
+                    None => settle(&self.seeded(&routes, pool), wanted),
+                };
+                let (cluster, local) = (seat(Pool::Cluster, &cluster), seat(Pool::Local, &local));
+                Placed { routes, cluster, local, owned: BTreeSet::new() }
+            })
+            .collect()
+    }
+
+    fn seeded(&self, routes: &PortRoutes, pool: Pool) -> Vec<EndpointAddr> {
+        Placed::frontends(routes)
+            .iter()
+            .find_map(|frontend| {
+                let reach = if frontend.ip.is_some() { Reach::Address } else { Reach::NodePort };
+                self.seed.slots(frontend.family, SetId::Endpoints(reach, pool), &frontend.key())
+            })
+            .unwrap_or_default()
+    }
+
+    /// Moves the claims from the old ports to the new ones. Answers the services that won or lost a frontend by it.
+    fn exchange_claims(&mut self, old: &[Placed], new: &[Placed]) -> BTreeSet<ObjectName> {
+        let claims = |ports: &[Placed]| -> BTreeSet<_> {
+            let of_port = |p: &Placed| {
+                let claimant = p.claimant();
+                Placed::frontends(&p.routes).into_iter().map(move |f| (f, claimant.clone()))
+            };
+            ports.iter().flat_map(of_port).collect()
+        };
+        let (before, after) = (claims(old), claims(new));
+        let heirs: Vec<_> =
+            before.difference(&after).filter_map(|(frontend, who)| self.claims.withdraw(*frontend, who)).collect();
+        let losers: Vec<_> =
+            after.difference(&before).filter_map(|(frontend, who)| self.claims.enter(*frontend, who.clone())).collect();
+        heirs.into_iter().chain(losers).map(|name| name.service).collect()
+    }
+
+    /// Notes which frontends each port owns, and rejects those that another has.
+    fn own(&self, mut ports: Vec<Placed>, rejections: &mut Vec<Rejection>) -> Vec<Placed> {
+        for port in &mut ports {
+            let (owned, lost): (BTreeSet<_>, BTreeSet<_>) = Placed::frontends(&port.routes)
+                .into_iter()
+                .partition(|frontend| self.claims.owner(frontend) == Some(&port.routes.name));
+            port.owned = owned;
+            rejections.extend(lost.iter().map(|frontend| Rejection {
+                kind: ObjectKind::Service,
+                object: port.routes.name.service.to_string(),
+                field: frontend.to_string(),
+                reason: match self.claims.owner(frontend) {
+                    Some(owner) => format!("already taken by the older {owner}; it is left to it until it goes"),
+                    None => "claimed by nobody".to_owned(),
+                },
+            }));
+        }
+        ports
+    }
+
+    /// Removes what one contribution has and the next has not. Chains that both need stay.
+    fn give_up(&mut self, old: &Emission, new: &Emission) {
+        for (part, count) in &new.parts {
+            self.acquire(*part, *count);
+        }
+        for (part, count) in &old.parts {
+            self.release(*part, *count);
+        }
+        for (family, set, key) in old.elements.keys().filter(|place| !new.elements.contains_key(place)) {
+            self.draft.remove(*family, set.text(), key);
+        }
+        for place in old.shared.difference(&new.shared) {
+            self.release_shared(place);
+        }
+    }
+
+    /// Puts what one contribution has and the one before had not.
+    fn take_up(&mut self, old: &Emission, new: Emission) {
+        for place in new.shared.difference(&old.shared) {
+            self.acquire_shared(place);
+        }
+        for (place, element) in new.elements {
+            if old.elements.get(&place) != Some(&element) {
+                let (family, set, key) = place;
+                self.draft.put(family, set.text(), key, element);
+            }
+        }
+    }
+
+    fn acquire_shared(&mut self, place: &Place) {
+        let users = self.shared.entry(place.clone()).or_default();
+        *users += 1;
+        if *users == 1 {
+            let (family, set, key) = place;
+            self.draft.put(*family, set.text(), key.clone(), Element { value: Value::Present, comment: None });
+        }
+    }
+
+    fn release_shared(&mut self, place: &Place) {
+        let Some(users) = self.shared.get_mut(place) else { return };
+        *users -= 1;
+        if *users == 0 {
+            self.shared.remove(place);
+            self.draft.remove(place.0, place.1.text(), &place.2);
+        }
+    }
+
+    fn acquire(&mut self, (family, part): (Family, Part), count: usize) {
+        let users = self.parts.entry((family, part)).or_default();
+        *users += count;
+        if *users == count {
+            let chain = part.chain(family, &self.settings.manners(family));
+            self.draft.put_chain(family, part.name(), chain);
+            for next in part.leads_to() {
+                self.acquire((family, next), 1);
+            }
+        }
+    }
+
+    fn release(&mut self, (family, part): (Family, Part), count: usize) {
+        let Some(users) = self.parts.get_mut(&(family, part)) else { return };
+        *users = users.saturating_sub(count);
+        if *users == 0 {
+            self.parts.remove(&(family, part));
+            self.draft.remove_chain(family, &part.name());
+            for next in part.leads_to() {
+                self.release((family, next), 1);
+            }
+        }
+    }
+
+    /// Writes the frame's chains and the sets that follow the settings.
+    fn lay_frame(&mut self) {
+        for family in self.settings.families.clone() {
+            for (name, chain) in frame::chains(family, &self.settings) {
+                self.draft.put_chain(family, name, chain);
+            }
+            for (set, wanted) in frame::elements(family, &self.settings) {
+                self.replace_elements(family, set, wanted);
+            }
+        }
+    }
+
+    /// Writes the shared chains anew: their rules follow the settings.
+    fn relay_parts(&mut self) {
+        let parts: Vec<(Family, Part)> = self.parts.keys().copied().collect();
+        for (family, part) in parts {
+            let chain = part.chain(family, &self.settings.manners(family));
+            self.draft.put_chain(family, part.name(), chain);
+        }
+    }
+
+    fn replace_elements(&mut self, family: Family, set: SetId, wanted: BTreeMap<super::bytes::Bytes, Element>) {
+        let table = self.draft.ruleset().get(family).as_ref();
+        let now = table.and_then(|t| t.sets.get(set.text())).map(|s| s.elements.clone()).unwrap_or_default();
+        for key in now.keys().filter(|key| !wanted.contains_key(key)) {
+            self.draft.remove(family, set.text(), key);
+        }
+        for (key, element) in wanted {
+            self.draft.put(family, set.text(), key, element);
+        }
+    }
+}
+
+/// Whether nothing but the ownership of frontends can differ.
+fn same_but_for_owned(old: &[Placed], new: &[Placed]) -> bool {
+    let pairs = || old.iter().zip(new);
+    old.len() == new.len() && pairs().all(|(o, n)| o.routes == n.routes && o.cluster == n.cluster && o.local == n.local)
+}

@@ -1,0 +1,195 @@
+//! What one service contributes to a table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::bytes::Bytes;
+use super::claims::{Claimant, Frontend};
+use super::layout::{Reach, SetId, endpoint_data, hairpin_key};
+use super::ruleset::{COMMENT_MAX, Element, Value};
+use super::treatment::{End, Entry, Part, Pick, Treatment};
+use crate::model::{EndpointAddr, Family, TrafficPolicy};
+use crate::policy::{Pool, PortRoutes, Route};
+
+/// An element's place: table, set, key.
+pub(super) type Place = (Family, SetId, Bytes);
+
+/// A service port with its endpoints seated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    /// Its routes. The pools are empty here: [`Placed::cluster`] and [`Placed::local`] hold them, in slot order.
+    pub(super) routes: PortRoutes,
+    /// The Cluster pool by slot.
+    pub(super) cluster: Vec<EndpointAddr>,
+    /// The Local pool by slot.
+    pub(super) local: Vec<EndpointAddr>,
+    /// The frontends it owns.
+    pub(super) owned: BTreeSet<Frontend>,
+}
+
+/// Everything one service contributes. Elements belong to it alone; shared ones and parts are counted over all services.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Emission {
+    /// Elements of its own.
+    pub(super) elements: BTreeMap<Place, Element>,
+    /// Elements it shares with others.
+    pub(super) shared: BTreeSet<Place>,
+    /// Chains its elements lead to, each with how often.
+    pub(super) parts: BTreeMap<(Family, Part), usize>,
+}
+
+impl Emission {
+    /// The contribution of all ports of a service. `internal_entry` tells for a family whether cluster-IP traffic has an entry of its own.
+    pub(super) fn of(ports: &[Placed], internal_entry: impl Fn(Family) -> bool) -> Emission {
+        let mut emission = Emission::default();
+        for port in ports {
+            emission.add_port(port, internal_entry(port.routes.family));
+        }
+        emission
+    }
+
+    fn add_port(&mut self, port: &Placed, internal_entry: bool) {
+        let routes = &port.routes;
+        let comment: Arc<str> = comment(&routes.name.to_string()).into();
+        for frontend in &port.owned {
+            let internal = frontend.ip == Some(routes.cluster_ip);
+            let reach = if frontend.ip.is_some() { Reach::Address } else { Reach::NodePort };
+            let treatment = match internal {
+                true => internal_treatment(port, internal_entry),
+                false => external_treatment(port, reach),
+            };
+            self.add_frontend(port, *frontend, reach, treatment, &comment);
+        }
+        self.shared.insert((routes.family, SetId::ClusterIps, Bytes::new().addr(routes.cluster_ip)));
+        for endpoint in &routes.on_node {
+            self.shared.insert((routes.family, SetId::Hairpin, hairpin_key(*endpoint, routes.protocol)));
+        }
+    }
+
+    fn add_frontend(
+        &mut self,
+        port: &Placed,
+        frontend: Frontend,
+        reach: Reach,
+        treatment: Treatment,
+        comment: &Arc<str>,
+    ) {
+        let set = match reach {
+            Reach::Address => SetId::Services,
+            Reach::NodePort => SetId::NodePorts,
+        };
+        let key = frontend.key();
+        let element = Element { value: Value::Verdict(treatment.verdict()), comment: Some(comment.clone()) };
+        self.elements.insert((frontend.family, set, key.clone()), element);
+        if let Some(part) = treatment.first_part() {
+            *self.parts.entry((frontend.family, part)).or_default() += 1;
+        }
+        for pool in treatment.pools() {
+            self.add_endpoints(port, frontend.family, SetId::Endpoints(reach, pool), pool, &key);
+        }
+    }
+
+    fn add_endpoints(&mut self, port: &Placed, family: Family, set: SetId, pool: Pool, frontend: &Bytes) {
+        for (slot, endpoint) in (0u32..).zip(port.pool(pool)) {
+            let element = Element { value: Value::Data(endpoint_data(*endpoint)), comment: None };
+            self.elements.insert((family, set, frontend.clone().number(slot)), element);
+        }
+    }
+}
+
+impl Placed {
+    /// The endpoints of a pool, by slot.
+    pub(super) fn pool(&self, pool: Pool) -> &[EndpointAddr] {
+        match pool {
+            Pool::Cluster => &self.cluster,
+            Pool::Local => &self.local,
+        }
+    }
+
+    /// Every frontend the port claims.
+    pub(super) fn frontends(routes: &PortRoutes) -> BTreeSet<Frontend> {
+        let frontend = |ip, port| Frontend { family: routes.family, ip, protocol: routes.protocol, port };
+        let addresses = [routes.cluster_ip].into_iter().chain(routes.external_ips.iter().copied());
+        let addresses = addresses.chain(routes.load_balancer_ips.iter().copied());
+        addresses
+            .map(|ip| frontend(Some(ip), routes.port))
+            .chain(routes.node_port.map(|port| frontend(None, port)))
+            .collect()
+    }
+
+    /// Who claims for the port.
+    pub(super) fn claimant(&self) -> Claimant {
+        Claimant::new(self.routes.created, self.routes.name.clone())
+    }
+
+    fn pick(&self, reach: Reach, pool: Pool) -> Pick {
+        Pick { reach, pool, slots: u32::try_from(self.pool(pool).len()).unwrap_or(u32::MAX) }
+    }
+
+    fn end(&self, route: Route, reach: Reach) -> End {
+        match route {
+            Route::Balance(pool) => End::Pick(self.pick(reach, pool)),
+            Route::Drop => End::Drop,
+            Route::Reject => End::Reject,
+        }
+    }
+}
+
+impl Treatment {
+    /// The pools it picks from.
+    fn pools(self) -> impl Iterator<Item = Pool> {
+        let short = match self.entry {
+            Entry::ShortCircuit(pick) => Some(pick.pool),
+            _ => None,
+        };
+        let end = match self.end {
+            End::Pick(pick) => Some(pick.pool),
+            _ => None,
+        };
+        short.into_iter().chain(end.filter(move |pool| short != Some(*pool)))
+    }
+}
+
+fn internal_treatment(port: &Placed, internal_entry: bool) -> Treatment {
+    let end = port.end(port.routes.internal, Reach::Address);
+    let entry = match end {
+        End::Pick(_) if internal_entry => Entry::Internal,
+        _ => Entry::None,
+    };
+    Treatment { entry, end }
+}
+
+fn external_treatment(port: &Placed, reach: Reach) -> Treatment {
+    let end = port.end(port.routes.external, reach);
+    let entry = match (end, port.routes.external_policy) {
+        (End::Reject, _) => Entry::None,
+        (_, TrafficPolicy::Local) => Entry::ShortCircuit(port.pick(reach, Pool::Cluster)),
+        (_, TrafficPolicy::Cluster) => Entry::External,
+    };
+    Treatment { entry, end }
+}
+
+/// A comment nft reads back: names longer than it allows are cut and marked, with a hash that keeps them apart.
+fn comment(name: &str) -> String {
+    if name.len() <= COMMENT_MAX {
+        return name.to_owned();
+    }
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let cut = (0..=COMMENT_MAX - 9).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}~{:08x}", &name[..cut], hash as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_cut_and_stay_apart() {
+        let (a, b) = ("n".repeat(130) + "a", "n".repeat(130) + "b");
+        assert_eq!(comment(&a).len(), COMMENT_MAX);
+        assert_ne!(comment(&a), comment(&b));
+        assert_eq!(comment("default/web:http"), "default/web:http");
+    }
+}

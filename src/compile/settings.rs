@@ -1,0 +1,71 @@
+//! What the rules depend on besides the services.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::treatment::{Locality, Manners};
+use crate::model::{Family, PerFamily};
+
+/// The addresses node ports answer on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NodePorts {
+    /// All local addresses but loopback.
+    #[default]
+    All,
+    /// These; a family without any answers on all.
+    On(BTreeSet<IpAddr>),
+}
+
+/// What the rules depend on besides the services: configuration, the own Node, the ServiceCIDRs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The families to write tables for.
+    pub families: Vec<Family>,
+    /// The bit of the packet mark that asks for a masquerade, as a mask.
+    pub masquerade_mark: u32,
+    /// Whether all cluster-IP traffic is masqueraded.
+    pub masquerade_all: bool,
+    /// Who is local to the cluster.
+    pub locality: PerFamily<Locality>,
+    /// Where node ports answer.
+    pub node_ports: NodePorts,
+    /// The ranges cluster IPs come from.
+    pub service_cidrs: Vec<IpNet>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            families: Family::ALL.to_vec(),
+            masquerade_mark: 1 << 14,
+            masquerade_all: false,
+            locality: PerFamily::default(),
+            node_ports: NodePorts::All,
+            service_cidrs: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// What the shared chains of a family need to know.
+    pub fn manners(&self, family: Family) -> Manners {
+        Manners { locality: self.locality.get(family).clone(), masquerade_all: self.masquerade_all }
+    }
+
+    /// The addresses node ports of a family answer on; empty means all local ones.
+    pub fn node_port_ips(&self, family: Family) -> Vec<IpAddr> {
+        match &self.node_ports {
+            NodePorts::All => Vec::new(),
+            NodePorts::On(ips) => ips.iter().copied().filter(|ip| Family::of(*ip) == family).collect(),
+        }
+    }
+
+    /// The ServiceCIDRs of a family, overlapping and adjacent ones joined.
+    pub fn joined_service_cidrs(&self, family: Family) -> Vec<IpNet> {
+        let of_family: Vec<IpNet> =
+            self.service_cidrs.iter().filter(|net| Family::of_net(**net) == family).map(IpNet::trunc).collect();
+        IpNet::aggregate(&of_family)
+    }
+}

@@ -1,0 +1,256 @@
+//! Treatments: what is done with a packet once its frontend is known. Frontends treated alike share the chains.
+//!
+//! A treatment is a value. Its parts are small chains, each named after what it does, that go to the next: entry, then pick.
+
+use super::layout::{Reach, SetId, slot_fields};
+use super::ruleset::{Chain, Field, Name, Verdict};
+use super::stmt::{Rule, Stmt};
+use crate::model::Family;
+use crate::policy::Pool;
+
+/// Where connections are refused: by TCP reset, or by ICMP port unreachable.
+pub const REJECT: &str = "KUBE-REJECT";
+/// Where packets are marked to be masqueraded.
+pub const MARK_MASQ: &str = "KUBE-MARK-MASQ";
+
+/// The pick of one of `slots` endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pick {
+    /// By what the packet came, and so the key.
+    pub reach: Reach,
+    /// Among which endpoints.
+    pub pool: Pool,
+    /// How many there are; at least 1.
+    pub slots: u32,
+}
+
+/// Where a treatment ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum End {
+    /// DNAT to an endpoint.
+    Pick(Pick),
+    /// Silence.
+    Drop,
+    /// Refused.
+    Reject,
+}
+
+/// What comes before the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Entry {
+    /// Nothing.
+    None,
+    /// Cluster-IP traffic: masquerade sources that are not local to the cluster.
+    Internal,
+    /// External traffic under the Cluster policy: masquerade.
+    External,
+    /// External traffic under the Local policy: the cluster's own sources and the node itself go to this pick of the Cluster pool, the latter
+    /// masqueraded; the rest goes on as it is.
+    ShortCircuit(Pick),
+}
+
+/// One value: equal ones share their chains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Treatment {
+    /// The entry.
+    pub entry: Entry,
+    /// The end.
+    pub end: End,
+}
+
+/// Who counts as local to the cluster, in one family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Locality {
+    /// Nobody can tell.
+    #[default]
+    Unknown,
+    /// Sources inside a network.
+    Inside(ipnet::IpNet),
+    /// What came in by an interface with this name (or this beginning of a name).
+    By {
+        /// The name, or its beginning.
+        interface: String,
+        /// Whether `interface` is only the beginning.
+        prefix: bool,
+    },
+}
+
+impl Locality {
+    /// The match for sources that are local (or are not); `None` when nobody can tell.
+    fn matching(&self, family: Family, is: super::stmt::Is) -> Option<Stmt> {
+        match self {
+            Locality::Unknown => None,
+            Locality::Inside(net) => Some(Stmt::Net(Field::Saddr(family), is, *net)),
+            Locality::By { interface, prefix } => {
+                Some(Stmt::InputInterface { name: interface.clone(), prefix: *prefix, is })
+            }
+        }
+    }
+}
+
+/// What chains need to know of the settings in one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manners {
+    /// Who is local.
+    pub locality: Locality,
+    /// Whether all cluster-IP traffic is masqueraded.
+    pub masquerade_all: bool,
+}
+
+impl Manners {
+    /// Whether cluster-IP traffic needs an entry of its own.
+    pub fn has_internal_entry(&self) -> bool {
+        self.masquerade_all || self.locality != Locality::Unknown
+    }
+}
+
+/// A shared chain on demand: one part of a treatment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// The pick itself.
+    Pick(Pick),
+    /// An entry with its end.
+    Entry(Treatment),
+}
+
+impl Pick {
+    /// `KUBE-SVC-3`, `KUBE-SVL-3` (local), with `NP-` for node ports.
+    fn suffix(self) -> String {
+        let pool = match self.pool {
+            Pool::Cluster => "SVC",
+            Pool::Local => "SVL",
+        };
+        match self.reach {
+            Reach::Address => format!("{pool}-{}", self.slots),
+            Reach::NodePort => format!("{pool}-NP-{}", self.slots),
+        }
+    }
+
+    fn one_slot(self) -> Pick {
+        Pick { slots: 1, ..self }
+    }
+}
+
+impl End {
+    fn suffix(self) -> String {
+        match self {
+            End::Pick(pick) => pick.suffix(),
+            End::Drop => "DROP".to_owned(),
+            End::Reject => "REJECT".to_owned(),
+        }
+    }
+
+    /// The verdict that leads there.
+    fn verdict(self) -> Verdict {
+        match self {
+            End::Pick(pick) => Verdict::Goto(Part::Pick(pick).name()),
+            End::Drop => Verdict::Drop,
+            End::Reject => Verdict::Goto(REJECT.into()),
+        }
+    }
+}
+
+impl Treatment {
+    /// The part a frontend's element leads to; `None` when the verdict is the end itself.
+    pub fn first_part(self) -> Option<Part> {
+        match (self.entry, self.end) {
+            (Entry::None, End::Pick(pick)) => Some(Part::Pick(pick)),
+            (Entry::None, _) => None,
+            _ => Some(Part::Entry(self)),
+        }
+    }
+
+    /// The verdict of a frontend's element.
+    pub fn verdict(self) -> Verdict {
+        match self.first_part() {
+            Some(part) => Verdict::Goto(part.name()),
+            None => self.end.verdict(),
+        }
+    }
+}
+
+impl Part {
+    /// The chain's name.
+    pub fn name(self) -> Name {
+        let name = match self {
+            Part::Pick(pick) => format!("KUBE-{}", pick.suffix()),
+            Part::Entry(Treatment { entry, end }) => match entry {
+                Entry::None => format!("KUBE-{}", end.suffix()),
+                Entry::Internal => format!("KUBE-INT-{}", end.suffix()),
+                Entry::External => format!("KUBE-EXT-{}", end.suffix()),
+                Entry::ShortCircuit(pick) => format!("KUBE-EXT-{}-{}", pick.suffix(), end.suffix()),
+            },
+        };
+        Name::from(name)
+    }
+
+    /// The parts its rules lead to.
+    pub fn leads_to(self) -> Vec<Part> {
+        match self {
+            Part::Pick(pick) if pick.slots == 1 => Vec::new(),
+            Part::Pick(pick) => vec![Part::Pick(pick.one_slot())],
+            Part::Entry(Treatment { entry, end }) => {
+                let short = match entry {
+                    Entry::ShortCircuit(pick) => Some(Part::Pick(pick)),
+                    _ => None,
+                };
+                let end = match end {
+                    End::Pick(pick) => Some(Part::Pick(pick)),
+                    _ => None,
+                };
+                short.into_iter().chain(end).collect()
+            }
+        }
+    }
+
+    /// The chain.
+    pub fn chain(self, family: Family, manners: &Manners) -> Chain {
+        let rules = match self {
+            Part::Pick(pick) => pick_rules(pick, family),
+            Part::Entry(treatment) => entry_rules(treatment, family, manners),
+        };
+        Chain { hook: None, rules }
+    }
+}
+
+/// A packet that is on its way while the last slot goes may draw a slot that is no more: it gets slot 0, and if that went too, it is
+/// refused (rules are read as of the chain's start, sets as of now: `nft_do_chain` in `net/netfilter/nf_tables_core.c`).
+fn pick_rules(pick: Pick, family: Family) -> Vec<Rule> {
+    let fields = slot_fields(pick.reach, family, Field::Random(pick.slots));
+    let dnat = Stmt::DnatMap(fields, SetId::Endpoints(pick.reach, pick.pool).name());
+    let missed = match pick.slots {
+        1 => Verdict::Goto(REJECT.into()),
+        _ => Verdict::Goto(Part::Pick(pick.one_slot()).name()),
+    };
+    vec![Rule::new([dnat]), Rule::new([Stmt::Verdict(missed)])]
+}
+
+fn entry_rules(treatment: Treatment, family: Family, manners: &Manners) -> Vec<Rule> {
+    use super::stmt::Is;
+    let mark = || Stmt::Verdict(Verdict::Jump(MARK_MASQ.into()));
+    let goto = |pick: Pick| Stmt::Verdict(Verdict::Goto(Part::Pick(pick).name()));
+    let mut rules = match treatment.entry {
+        Entry::None => Vec::new(),
+        Entry::Internal if manners.masquerade_all => vec![Rule::new([mark()])],
+        Entry::Internal => manners
+            .locality
+            .matching(family, Is::NotIn)
+            .map(|outsider| Rule::new([outsider, mark()]).comment("masquerade traffic from outside the cluster"))
+            .into_iter()
+            .collect(),
+        Entry::External => vec![Rule::new([mark()])],
+        Entry::ShortCircuit(pick) => {
+            let pods = manners
+                .locality
+                .matching(family, Is::In)
+                .map(|insider| Rule::new([insider, goto(pick)]).comment("short-circuit pod traffic"));
+            let node = [
+                Rule::new([Stmt::SourceIsLocal, mark()]).comment("masquerade local traffic"),
+                Rule::new([Stmt::SourceIsLocal, goto(pick)]).comment("short-circuit local traffic"),
+            ];
+            pods.into_iter().chain(node).collect()
+        }
+    };
+    rules.push(Rule::new([Stmt::Verdict(treatment.end.verdict())]));
+    rules
+}

@@ -1,0 +1,40 @@
+//! What is known of the cluster.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::{EndpointSlice, Node, ObjectName, Service, ServiceCidr};
+
+/// Everything known that can reach a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Services and the slices that name them, also slices whose Service is not known (yet).
+    pub services: BTreeMap<ObjectName, ServiceEntry>,
+    /// The own Node.
+    pub node: Option<Node>,
+    /// ServiceCIDRs by name.
+    pub service_cidrs: BTreeMap<String, ServiceCidr>,
+}
+
+/// A Service with its slices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceEntry {
+    /// The Service; `None` while only slices are known.
+    pub service: Option<Service>,
+    /// Its slices by their own name.
+    pub slices: BTreeMap<Arc<str>, EndpointSlice>,
+}
+
+impl Snapshot {
+    /// How many Services there are.
+    pub fn service_count(&self) -> usize {
+        self.services.values().filter(|entry| entry.service.is_some()).count()
+    }
+
+    /// Removes an entry that holds nothing any more.
+    pub(super) fn tidy(&mut self, name: &ObjectName) {
+        if self.services.get(name).is_some_and(|entry| entry.service.is_none() && entry.slices.is_empty()) {
+            self.services.remove(name);
+        }
+    }
+}
