@@ -1,4 +1,10 @@
 //! From a ruleset to the kernel: the difference as a transaction (pure), and the targets that commit it.
 
+mod compare;
+mod diff;
+pub mod memory;
 pub mod target;
 pub mod transaction;
+
+pub use compare::{compare, seed};
+pub use diff::{diff, rebuild};

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::bytes::Bytes;
+use super::layout::Reach;
 use crate::model::{Family, Protocol, ServicePortName};
 
 /// What a client connects to.
@@ -23,6 +24,14 @@ pub struct Frontend {
 }
 
 impl Frontend {
+    /// By what it is reached.
+    pub fn reach(&self) -> Reach {
+        match self.ip {
+            Some(_) => Reach::Address,
+            None => Reach::NodePort,
+        }
+    }
+
     /// Its key in `services` or `nodeports`.
     pub fn key(&self) -> Bytes {
         let start = match self.ip {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::claims::{Claims, Frontend};
 use super::draft::Draft;
-use super::emission::{Emission, Place, Placed};
+use super::emission::{Emission, Place, Placed, comment};
 use super::frame;
-use super::layout::{Reach, SetId};
+use super::layout::SetId;
 use super::ruleset::{Element, Value};
 use super::seed::Seed;
 use super::settings::Settings;
@@ -99,7 +99,7 @@ impl Compiler {
     }
 
     /// Takes the routes of some services; no routes means the service is gone. Answers frontends that could not be had.
-    pub fn update(&mut self, batch: Vec<(ObjectName, Vec<PortRoutes>)>) -> Vec<Rejection> {
+    pub fn update(&mut self, batch: BTreeMap<ObjectName, Vec<PortRoutes>>) -> Vec<Rejection> {
         let mut stirred = BTreeSet::new();
         let mut changed = BTreeMap::new();
         for (name, routes) in batch {
@@ -166,13 +166,9 @@ impl Compiler {
     }
 
     fn seeded(&self, routes: &PortRoutes, pool: Pool) -> Vec<EndpointAddr> {
-        Placed::frontends(routes)
-            .iter()
-            .find_map(|frontend| {
-                let reach = if frontend.ip.is_some() { Reach::Address } else { Reach::NodePort };
-                self.seed.slots(frontend.family, SetId::Endpoints(reach, pool), &frontend.key())
-            })
-            .unwrap_or_default()
+        let comment = comment(&routes.name.to_string());
+        let frontends = Placed::frontends(routes);
+        frontends.iter().find_map(|frontend| self.seed.slots(frontend, pool, &comment)).unwrap_or_default()
     }
 
     /// Moves the claims from the old ports to the new ones. Answers the services that won or lost a frontend by it.

@@ -53,7 +53,7 @@ impl Emission {
         let comment: Arc<str> = comment(&routes.name.to_string()).into();
         for frontend in &port.owned {
             let internal = frontend.ip == Some(routes.cluster_ip);
-            let reach = if frontend.ip.is_some() { Reach::Address } else { Reach::NodePort };
+            let reach = frontend.reach();
             let treatment = match internal {
                 true => internal_treatment(port, internal_entry),
                 false => external_treatment(port, reach),
@@ -170,7 +170,7 @@ fn external_treatment(port: &Placed, reach: Reach) -> Treatment {
 }
 
 /// A comment nft reads back: names longer than it allows are cut and marked, with a hash that keeps them apart.
-fn comment(name: &str) -> String {
+pub(super) fn comment(name: &str) -> String {
     if name.len() <= COMMENT_MAX {
         return name.to_owned();
     }

@@ -166,3 +166,21 @@ pub enum Expr {
     /// Takes a verdict.
     Verdict(Verdict),
 }
+
+impl Expr {
+    /// The set or map it looks up.
+    pub fn set(&self) -> Option<&Name> {
+        match self {
+            Expr::InSet { set, .. } | Expr::Vmap { set, .. } | Expr::Map { set, .. } => Some(set),
+            _ => None,
+        }
+    }
+
+    /// The chain its verdict leads to.
+    pub fn chain(&self) -> Option<&Name> {
+        match self {
+            Expr::Verdict(Verdict::Jump(chain) | Verdict::Goto(chain)) => Some(chain),
+            _ => None,
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod emission;
 pub mod expr;
 mod frame;
 pub mod layout;
+pub mod lower;
 pub mod ruleset;
 pub mod seed;
 pub mod settings;

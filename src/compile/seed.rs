@@ -1,11 +1,14 @@
 //! What an earlier process left in force that is worth keeping: slots and capacities.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::bytes::Bytes;
-use super::layout::SetId;
+use super::claims::Frontend;
+use super::layout::{Reach, SetId};
 use super::ruleset::Name;
 use crate::model::{EndpointAddr, Family};
+use crate::policy::Pool;
 
 /// Slots and capacities in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +16,7 @@ pub struct Seed {
     /// Capacities of sized sets.
     pub sizes: BTreeMap<(Family, Name), u32>,
     slots: HashMap<(Family, SetId, Bytes), BTreeMap<u32, EndpointAddr>>,
+    owners: HashMap<(Family, Reach, Bytes), Arc<str>>,
 }
 
 impl Seed {
@@ -21,8 +25,16 @@ impl Seed {
         self.slots.entry((family, set, frontend)).or_default().insert(slot, endpoint);
     }
 
-    /// The endpoints of a frontend by slot; `None` when it has none.
-    pub fn slots(&self, family: Family, set: SetId, frontend: &Bytes) -> Option<Vec<EndpointAddr>> {
-        Some(self.slots.get(&(family, set, frontend.clone()))?.values().copied().collect())
+    /// Notes whose a frontend is, by the comment of its element.
+    pub fn note_owner(&mut self, family: Family, reach: Reach, frontend: Bytes, comment: Arc<str>) {
+        self.owners.insert((family, reach, frontend), comment);
+    }
+
+    /// The endpoints by slot of a frontend of the service port with that comment; `None` when it was another's or had none.
+    pub fn slots(&self, frontend: &Frontend, pool: Pool, comment: &str) -> Option<Vec<EndpointAddr>> {
+        let (family, reach, key) = (frontend.family, frontend.reach(), frontend.key());
+        let owner = self.owners.get(&(family, reach, key.clone()))?;
+        let slots = self.slots.get(&(family, SetId::Endpoints(reach, pool), key))?;
+        (**owner == *comment).then(|| slots.values().copied().collect())
     }
 }

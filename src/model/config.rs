@@ -166,6 +166,30 @@ pub struct Config {
 }
 
 impl Config {
+    /// The configuration of someone who sets nothing: kube-proxy's defaults in nftables mode.
+    pub fn new(source: SourceConfig, node_name: impl Into<String>) -> Config {
+        Config {
+            source,
+            node_name: node_name.into(),
+            mode: ProxyMode::Nftables,
+            masquerade_bit: 14,
+            masquerade_all: false,
+            detector: LocalDetector::None,
+            node_port_addresses: NodePortAddresses::Primary,
+            bind_address: None,
+            sync_period: Duration::from_secs(30),
+            min_sync_period: Duration::ZERO,
+            healthz_address: Some(SocketAddr::from(([0, 0, 0, 0], 10256))),
+            metrics_address: Some(SocketAddr::from(([127, 0, 0, 1], 10249))),
+            bind_hard_fail: false,
+            conntrack: ConntrackConfig::default(),
+            oom_score_adj: -999,
+            feature_gates: BTreeMap::new(),
+            log: LogConfig::default(),
+            configz: serde_json::Value::Null,
+        }
+    }
+
     /// Whether `externalIPs` count (`featureGates: {AllowServiceExternalIPs: false}` switches them off).
     pub fn allow_external_ips(&self) -> bool {
         self.feature_gates.get("AllowServiceExternalIPs").copied().unwrap_or(true)

@@ -7,3 +7,6 @@ mod topology;
 pub use choice::{Choice, choose};
 pub use route::{Pool, PortRoutes, Route, Viewpoint, route};
 pub use topology::{HintsIgnored, Topology};
+
+#[cfg(test)]
+mod tests;

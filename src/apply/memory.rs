@@ -1,0 +1,179 @@
+//! A target in memory: what a transaction leaves in force, by the kernel's own rules of refusal.
+
+use std::collections::BTreeMap;
+
+use super::target::{CommitError, Live, LiveChain, LiveSet, LiveTable, Outcome, Receipt, Remedy, Target};
+use super::transaction::{Op, Transaction};
+use crate::compile::bytes::Bytes;
+use crate::compile::lower::lower;
+use crate::compile::ruleset::{Element, Name, Value, Verdict};
+use crate::compile::stmt::Rule;
+use crate::model::{Family, PerFamily};
+
+const ENOENT: i32 = 2;
+const EBUSY: i32 = 16;
+const EEXIST: i32 = 17;
+const ENFILE: i32 = 23;
+
+/// Tables in memory. Refuses what the kernel refuses: an element twice, a full map, a chain or set in use, what is not there.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// What is in force.
+    pub live: Live,
+    /// Failures to answer next, first to last; each costs one commit.
+    pub failures: Vec<CommitError>,
+    generation: u32,
+}
+
+impl Target for Memory {
+    fn commit(&mut self, transaction: &Transaction) -> Receipt {
+        if !self.failures.is_empty() {
+            let failure = self.failures.remove(0);
+            let failed = |family| match transaction.families.get(family).is_empty() {
+                true => Outcome::Done,
+                false => Outcome::Failed(failure.clone()),
+            };
+            return Receipt { families: PerFamily::from_fn(failed), bytes: 0 };
+        }
+        self.generation += 1;
+        Receipt { families: PerFamily::from_fn(|family| self.commit_family(family, transaction)), bytes: 0 }
+    }
+
+    fn read_back(&mut self) -> Result<Live, CommitError> {
+        Ok(self.live.clone())
+    }
+
+    fn generation(&mut self) -> Result<u32, CommitError> {
+        Ok(self.generation)
+    }
+}
+
+impl Memory {
+    fn commit_family(&mut self, family: Family, transaction: &Transaction) -> Outcome {
+        let mut table = self.live.get(family).clone();
+        for op in transaction.families.get(family) {
+            if let Err(error) = run(&mut table, family, op) {
+                return Outcome::Failed(error);
+            }
+        }
+        *self.live.get_mut(family) = table;
+        Outcome::Done
+    }
+}
+
+fn refusal(errno: i32, what: &str, name: impl std::fmt::Display) -> CommitError {
+    let remedy = match errno {
+        ENFILE => Remedy::Rebuild,
+        _ => Remedy::Resync,
+    };
+    CommitError { remedy, errno: Some(errno), message: format!("{what} {name}: errno {errno}"), element: None }
+}
+
+fn run(table: &mut Option<LiveTable>, family: Family, op: &Op) -> Result<(), CommitError> {
+    match (op, table) {
+        (Op::AddTable, table) => {
+            table.get_or_insert_default();
+            Ok(())
+        }
+        (_, None) => Err(refusal(ENOENT, "table", family.nft())),
+        (Op::DeleteTable, table) => {
+            *table = None;
+            Ok(())
+        }
+        (op, Some(table)) => run_in(table, family, op),
+    }
+}
+
+fn run_in(table: &mut LiveTable, family: Family, op: &Op) -> Result<(), CommitError> {
+    match op {
+        Op::AddTable | Op::DeleteTable => Ok(()),
+        Op::AddSet(name, def) => {
+            let set = LiveSet { def: Some(def.clone()), elements: BTreeMap::new() };
+            vacant(table.sets.insert(name.clone(), set).is_none(), "add set", name)
+        }
+        Op::DeleteSet(name, _) if table.refers_to_set(name) => Err(refusal(EBUSY, "delete set", name)),
+        Op::DeleteSet(name, _) => present(table.sets.remove(name).is_some(), "delete set", name),
+        Op::AddChain(name, hook) => {
+            let chain = LiveChain { hook: *hook, rules: Vec::new() };
+            vacant(table.chains.insert(name.clone(), chain).is_none(), "add chain", name)
+        }
+        Op::DeleteChain(name) if table.refers_to_chain(name) => Err(refusal(EBUSY, "delete chain", name)),
+        Op::DeleteChain(name) => present(table.chains.remove(name).is_some(), "delete chain", name),
+        Op::FlushChain(name) => {
+            let chain = table.chains.get_mut(name);
+            present(chain.map(|chain| chain.rules.clear()).is_some(), "flush chain", name)
+        }
+        Op::AddRule(name, rule) => table.add_rule(family, name, rule),
+        Op::DeleteElements(name, _, elements) => elements.keys().try_for_each(|key| table.delete_element(name, key)),
+        Op::AddElements(name, _, elements) => {
+            elements.iter().try_for_each(|(key, element)| table.add_element(name, key, element))
+        }
+    }
+}
+
+fn present(is: bool, what: &str, name: &Name) -> Result<(), CommitError> {
+    if is { Ok(()) } else { Err(refusal(ENOENT, what, name)) }
+}
+
+fn vacant(is: bool, what: &str, name: &Name) -> Result<(), CommitError> {
+    if is { Ok(()) } else { Err(refusal(EEXIST, what, name)) }
+}
+
+impl LiveTable {
+    fn add_rule(&mut self, family: Family, chain: &Name, rule: &Rule) -> Result<(), CommitError> {
+        let exprs = lower(rule, family);
+        for expr in &exprs {
+            if let Some(set) = expr.set() {
+                present(self.sets.contains_key(set), "rule refers to set", set)?;
+            }
+            if let Some(to) = expr.chain() {
+                present(self.chains.contains_key(to), "rule goes to chain", to)?;
+            }
+        }
+        match self.chains.get_mut(chain) {
+            Some(found) => {
+                found.rules.push(Some(exprs));
+                Ok(())
+            }
+            None => Err(refusal(ENOENT, "add rule to chain", chain)),
+        }
+    }
+
+    fn delete_element(&mut self, set: &Name, key: &Bytes) -> Result<(), CommitError> {
+        let found = self.sets.get_mut(set).ok_or_else(|| refusal(ENOENT, "delete element of", set))?;
+        present(found.elements.remove(key).is_some(), "delete element of", set)
+    }
+
+    fn add_element(&mut self, set: &Name, key: &Bytes, element: &Element) -> Result<(), CommitError> {
+        if let Some(to) = chain_of(element) {
+            present(self.chains.contains_key(to), "element goes to chain", to)?;
+        }
+        let found = self.sets.get_mut(set).ok_or_else(|| refusal(ENOENT, "add element to", set))?;
+        vacant(found.elements.insert(key.clone(), element.clone()).is_none(), "add element to", set)?;
+        let size = found.def.as_ref().and_then(|def| def.size);
+        match size.is_some_and(|size| found.elements.len() > size as usize) {
+            true => Err(refusal(ENFILE, "add element to", set)),
+            false => Ok(()),
+        }
+    }
+
+    fn refers_to_set(&self, set: &Name) -> bool {
+        self.exprs().any(|expr| expr.set() == Some(set))
+    }
+
+    fn refers_to_chain(&self, chain: &Name) -> bool {
+        self.exprs().any(|expr| expr.chain() == Some(chain))
+            || self.sets.values().flat_map(|set| set.elements.values()).any(|e| chain_of(e) == Some(chain))
+    }
+
+    fn exprs(&self) -> impl Iterator<Item = &crate::compile::expr::Expr> {
+        self.chains.values().flat_map(|chain| &chain.rules).flatten().flatten()
+    }
+}
+
+fn chain_of(element: &Element) -> Option<&Name> {
+    match &element.value {
+        Value::Verdict(Verdict::Goto(chain) | Verdict::Jump(chain)) => Some(chain),
+        _ => None,
+    }
+}

@@ -1,0 +1,213 @@
+//! Rung 4: any order, duplication or splitting of events, and injected failures, end in the same ruleset.
+
+#[path = "support/canonical.rs"]
+mod canonical;
+
+use canonical::canonical;
+use ferroproxy::agent::{Arrivals, Engine};
+use ferroproxy::apply::memory::Memory;
+use ferroproxy::apply::target::{CommitError, Live, Remedy, Target};
+use ferroproxy::apply::{compare, diff};
+use ferroproxy::model::{
+    Change, Conditions, Config, EndpointSlice, Event, Family, LocalDetector, Node, ObjectName, PerFamily, Protocol,
+    Service, ServiceCidr, ServicePort, SliceEndpoint, SlicePort, SourceConfig, TrafficPolicy,
+};
+use ferroproxy::state::State;
+use proptest::prelude::*;
+
+const NODE: &str = "node-a";
+
+fn config() -> Config {
+    let nets = PerFamily { v4: Some("10.244.0.0/16".parse().unwrap()), v6: Some("fd00:10:244::/48".parse().unwrap()) };
+    Config { detector: LocalDetector::ClusterCidr(nets), ..Config::new(SourceConfig::Manifests("unused".into()), NODE) }
+}
+
+/// A small world in which frontends collide often.
+fn service() -> impl Strategy<Value = Service> {
+    let port = (0usize..2, prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)], proptest::option::of(0u16..3));
+    let ports = proptest::collection::vec(port, 1..3);
+    let policies = (any::<bool>(), any::<bool>());
+    let externals = (proptest::collection::vec(0u8..3, 0..3), proptest::collection::vec(0u8..3, 0..2));
+    (0u8..5, ports, policies, externals, any::<bool>(), 0i64..3).prop_map(
+        |(n, ports, policies, externals, dual, age)| {
+            let policy = |local| if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster };
+            let mut cluster_ips = vec![[10, 96, 0, n].into()];
+            if dual {
+                cluster_ips.push(format!("fd00:10:96::{n:x}").parse().unwrap());
+            }
+            let port = |(i, (number, protocol, node_port)): (usize, (usize, Protocol, Option<u16>))| ServicePort {
+                name: format!("p{i}").into(),
+                protocol,
+                port: 80 + number as u16,
+                node_port: node_port.map(|n| 30_000 + n),
+            };
+            Service {
+                created: (age > 0).then(|| jiff::Timestamp::from_second(age).unwrap()),
+                cluster_ips,
+                external_ips: externals.0.iter().map(|n| [192, 0, 2, *n].into()).collect(),
+                load_balancer_ips: externals.1.iter().map(|n| [198, 51, 100, *n].into()).collect(),
+                ports: ports.into_iter().enumerate().map(port).collect(),
+                internal_policy: policy(policies.0),
+                external_policy: policy(policies.1),
+                ..Service::named("default", &format!("s{n}"))
+            }
+        },
+    )
+}
+
+fn slice() -> impl Strategy<Value = EndpointSlice> {
+    let endpoint = (0u8..6, 0u8..4, any::<bool>());
+    (0u8..8, 0u8..5, any::<bool>(), proptest::collection::vec(endpoint, 0..5)).prop_map(|(n, of, v6, endpoints)| {
+        let endpoint = |(last, conditions, local): (u8, u8, bool)| SliceEndpoint {
+            address: if v6 { format!("fd00:10:244::{last:x}").parse().unwrap() } else { [10, 244, 0, last].into() },
+            conditions: Conditions { ready: conditions != 0, serving: true, terminating: conditions < 2 },
+            node: Some(if local { NODE } else { "elsewhere" }.into()),
+            hints: None,
+        };
+        let port = |i: usize, protocol| SlicePort { name: format!("p{i}").into(), protocol, port: 8080 };
+        EndpointSlice {
+            name: ObjectName::new("default", format!("slice{n}")),
+            service: ObjectName::new("default", format!("s{of}")),
+            family: if v6 { Family::V6 } else { Family::V4 },
+            ports: vec![port(0, Protocol::Tcp), port(0, Protocol::Udp), port(1, Protocol::Tcp), port(1, Protocol::Udp)],
+            endpoints: endpoints.into_iter().map(endpoint).collect(),
+            triggered: None,
+        }
+    })
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let node = any::<bool>().prop_map(|known| {
+        let ips = if known { vec![[192, 0, 2, 100].into()] } else { Vec::new() };
+        Event::Node(Change::Upsert(Node { name: NODE.into(), internal_ips: ips, ..Node::default() }))
+    });
+    let cidr = any::<bool>().prop_map(|wide| {
+        let cidrs = vec![if wide { "10.96.0.0/12" } else { "10.96.0.0/16" }.parse().unwrap()];
+        Event::ServiceCidr(Change::Upsert(ServiceCidr { name: "kubernetes".into(), cidrs }))
+    });
+    let gone = |prefix: &'static str| move |n| ObjectName::new("default", format!("{prefix}{n}"));
+    prop_oneof![
+        6 => service().prop_map(|s| Event::Service(Change::Upsert(s))),
+        8 => slice().prop_map(|s| Event::Slice(Change::Upsert(s))),
+        2 => (0u8..5).prop_map(gone("s")).prop_map(|n| Event::Service(Change::Delete(n))),
+        2 => (0u8..8).prop_map(gone("slice")).prop_map(|n| Event::Slice(Change::Delete(n))),
+        1 => node,
+        1 => cidr,
+    ]
+}
+
+/// A refusal to inject, some of them after something foreign happened to the tables.
+#[derive(Clone, Debug)]
+enum Trouble {
+    None,
+    Refused(Remedy),
+    TableLost(Family),
+    SetEmptied,
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    prop_oneof![
+        6 => Just(Trouble::None),
+        1 => Just(Trouble::Refused(Remedy::Retry)),
+        1 => Just(Trouble::Refused(Remedy::Resync)),
+        1 => Just(Trouble::Refused(Remedy::Rebuild)),
+        1 => Just(Trouble::Refused(Remedy::GiveUp)),
+        1 => Just(Trouble::TableLost(Family::V4)),
+        1 => Just(Trouble::SetEmptied),
+    ]
+}
+
+fn inject(memory: &mut Memory, trouble: &Trouble) {
+    match trouble {
+        Trouble::None => {}
+        Trouble::Refused(remedy) => memory.failures.push(CommitError {
+            remedy: *remedy,
+            errno: None,
+            message: "injected".into(),
+            element: None,
+        }),
+        Trouble::TableLost(family) => *memory.live.get_mut(*family) = None,
+        Trouble::SetEmptied => {
+            let table = memory.live.v4.as_mut();
+            if let Some(set) = table.and_then(|t| t.sets.get_mut("services")) {
+                set.elements.clear();
+            }
+        }
+    }
+}
+
+fn engine(memory: Memory) -> Engine<Memory> {
+    Engine::new(config(), Family::ALL.to_vec(), memory)
+}
+
+/// What a fresh process makes of the state.
+fn from_scratch(state: &State) -> Live {
+    let mut engine = engine(Memory::default());
+    engine.sync(state.snapshot(), Default::default(), &Arrivals::default());
+    engine.target_mut().read_back().unwrap()
+}
+
+fn in_force(engine: &mut Engine<Memory>) -> Live {
+    engine.target_mut().read_back().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_story_ends_where_a_fresh_start_ends(
+        story in proptest::collection::vec((event(), any::<bool>(), any::<bool>(), trouble()), 1..60),
+    ) {
+        let (mut state, mut engine) = (State::new(), engine(Memory::default()));
+        for (event, twice, pause, trouble) in story {
+            if twice {
+                state.apply(event.clone());
+            }
+            state.apply(event);
+            if pause {
+                inject(engine.target_mut(), &trouble);
+                let changes = state.take_changes();
+                engine.sync(state.snapshot(), changes, &Arrivals::default());
+            }
+        }
+        let changes = state.take_changes();
+        engine.target_mut().failures.clear();
+        engine.sync(state.snapshot(), changes, &Arrivals::default());
+        // What nobody told us (a lost table) is found by the audit.
+        engine.audit(state.snapshot());
+        prop_assert!(!engine.is_failing());
+        prop_assert_eq!(canonical(&in_force(&mut engine)), canonical(&from_scratch(&state)));
+    }
+
+    #[test]
+    fn the_remembered_difference_is_the_real_one(
+        story in proptest::collection::vec(event(), 1..40),
+    ) {
+        let (mut state, mut engine) = (State::new(), engine(Memory::default()));
+        for event in story {
+            state.apply(event);
+            let changes = state.take_changes();
+            engine.sync(state.snapshot(), changes, &Arrivals::default());
+            let live = in_force(&mut engine);
+            let draft = engine.compiler().unwrap().draft();
+            prop_assert!(diff(draft).is_empty());
+            for (family, wanted) in draft.ruleset().iter() {
+                let pending = compare(family, wanted.as_ref().unwrap(), live.get(family).as_ref());
+                prop_assert_eq!(pending, Default::default());
+            }
+        }
+    }
+
+    #[test]
+    fn a_restart_changes_nothing(story in proptest::collection::vec(event(), 1..40)) {
+        let (mut state, mut first) = (State::new(), engine(Memory::default()));
+        for event in story {
+            state.apply(event);
+            let changes = state.take_changes();
+            first.sync(state.snapshot(), changes, &Arrivals::default());
+        }
+        let mut second = engine(first.target().clone());
+        let report = second.sync(state.snapshot(), Default::default(), &Arrivals::default());
+        prop_assert_eq!(report.operations, 0, "slots and capacities are adopted");
+    }
+}
