@@ -271,9 +271,9 @@ impl<T: Target> Engine<T> {
             commit_bytes: committed.bytes,
             operations: committed.operations,
             services: snapshot.service_count(),
-            elements: self.compiler.as_ref().map_or(0, |compiler| element_count(compiler)),
+            elements: self.compiler.as_ref().map_or(0, element_count),
             no_local_endpoints: self.no_local_total(),
-            rejections: changes.rejections.into_iter().chain(rejections).collect(),
+            rejections,
             quarantined: Vec::new(),
         }
     }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 pub use merge::{Endpoint, merge_endpoints};
 pub use snapshot::{ServiceEntry, Snapshot};
 
-use crate::model::{Change, EndpointSlice, Event, Node, ObjectName, Rejection, Service, ServiceCidr};
+use crate::model::{Change, EndpointSlice, Event, Node, ObjectName, Service, ServiceCidr};
 use listing::Listing;
 
 /// What has changed since the changes were last taken.
@@ -29,8 +29,6 @@ pub struct Changes {
     pub slice_events: usize,
     /// Trigger times of the slices that changed.
     pub triggers: Vec<Timestamp>,
-    /// What could not be used.
-    pub rejections: Vec<Rejection>,
 }
 
 impl Changes {
@@ -91,7 +89,8 @@ impl State {
             Event::Slice(change) => self.apply_slice(change),
             Event::Node(change) => self.apply_node(change),
             Event::ServiceCidr(change) => self.apply_service_cidr(change),
-            Event::Rejected(rejection) => self.changes.rejections.push(rejection),
+            // Nothing of it reaches a rule; the agent tells the world.
+            Event::Rejected(_) => {}
         }
     }
 
