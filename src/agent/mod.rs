@@ -2,6 +2,7 @@
 
 mod engine;
 mod pace;
+mod plan;
 mod settings;
 
 use std::future::Future;
@@ -20,6 +21,7 @@ use crate::state::State;
 
 pub use engine::{Arrivals, Engine};
 use pace::Pace;
+pub use plan::plan;
 pub use settings::{settings, waits_for_node};
 
 /// The most batches taken in before a sync: events that arrive during a commit ride in the next one, but none waits for ever.

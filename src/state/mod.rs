@@ -72,6 +72,11 @@ impl State {
         self.nodes.was_synced()
     }
 
+    /// Whether the first answer about ServiceCIDRs has arrived. Nothing waits for it but a one-time look.
+    pub fn knows_service_cidrs(&self) -> bool {
+        self.service_cidrs.was_synced()
+    }
+
     /// Takes what has changed since the last call.
     pub fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
