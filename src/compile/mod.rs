@@ -2,5 +2,6 @@
 
 pub mod bytes;
 pub mod expr;
+pub mod lower;
 pub mod ruleset;
 pub mod stmt;
