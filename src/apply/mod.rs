@@ -3,6 +3,7 @@
 mod compare;
 mod diff;
 pub mod memory;
+pub mod netlink;
 pub mod target;
 pub mod transaction;
 
