@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
+use super::plan::{Routes, compile, routes};
 use super::settings::settings;
 use crate::apply::target::{CommitError, Outcome, Receipt, Remedy, Target};
 use crate::apply::transaction::Transaction;
@@ -14,7 +15,7 @@ use crate::compile::Compiler;
 use crate::model::{
     Config, Family, FamilyOutcome, NoLocalEndpoints, ObjectName, PerFamily, Rejection, Stage, SyncKind, SyncReport,
 };
-use crate::policy::{PortRoutes, Route, Viewpoint, route};
+use crate::policy::{PortRoutes, Route};
 use crate::state::{Changes, Snapshot};
 
 /// How often a transaction is tried in one sync before it is left to the next.
@@ -106,10 +107,9 @@ impl<T: Target> Engine<T> {
                 None
             }
         };
-        let settings = settings(&self.config, snapshot, &self.families);
-        let mut compiler = Compiler::new(settings, live.as_ref().map(seed).unwrap_or_default());
-        let rejections = compiler.update(self.routes(snapshot, snapshot.services.keys()));
-        compiler.forget_seed();
+        let seed = live.as_ref().map(seed).unwrap_or_default();
+        let routes = self.routes(snapshot, snapshot.services.keys());
+        let (compiler, rejections) = compile(&self.config, snapshot, &self.families, seed, routes);
         self.compiler = Some(compiler);
         self.compare_with_target(live);
         rejections
@@ -127,21 +127,9 @@ impl<T: Target> Engine<T> {
         compiler.update(routes)
     }
 
-    fn routes<'a>(
-        &mut self,
-        snapshot: &Snapshot,
-        names: impl Iterator<Item = &'a ObjectName>,
-    ) -> BTreeMap<ObjectName, Vec<PortRoutes>> {
-        let from = Viewpoint {
-            node_name: &self.config.node_name,
-            node: snapshot.node.as_ref(),
-            external_ips: self.config.allow_external_ips(),
-        };
-        let of = |name: &ObjectName| {
-            let routes = snapshot.services.get(name).map(|entry| route(entry, from)).unwrap_or_default();
-            (name.clone(), routes)
-        };
-        let routes: BTreeMap<_, _> = names.map(of).collect();
+    /// The routes of these services now, their Local policies without local endpoints counted.
+    fn routes<'a>(&mut self, snapshot: &Snapshot, names: impl Iterator<Item = &'a ObjectName>) -> Routes {
+        let routes = routes(&self.config, snapshot, names);
         for (name, ports) in &routes {
             match count_no_local(ports) {
                 Some(counts) => self.no_local.insert(name.clone(), counts),
@@ -174,6 +162,7 @@ impl<T: Target> Engine<T> {
                 false => diff(compiler.draft()),
             };
             if transaction.is_empty() {
+                committed.nothing_left();
                 break;
             }
             debug!(target: "ferroproxy::transaction", "{transaction:?}");
@@ -271,9 +260,9 @@ impl<T: Target> Engine<T> {
             commit_bytes: committed.bytes,
             operations: committed.operations,
             services: snapshot.service_count(),
-            elements: self.compiler.as_ref().map_or(0, |compiler| element_count(compiler)),
+            elements: self.compiler.as_ref().map_or(0, element_count),
             no_local_endpoints: self.no_local_total(),
-            rejections: changes.rejections.into_iter().chain(rejections).collect(),
+            rejections,
             quarantined: Vec::new(),
         }
     }
@@ -302,6 +291,18 @@ struct Committed {
     operations: usize,
     bytes: usize,
     rebuild: bool,
+}
+
+impl Committed {
+    /// After a fresh comparison nothing differs: what was refused is in force already.
+    fn nothing_left(&mut self) {
+        for family in Family::ALL {
+            let outcome = self.families.get_mut(family);
+            if !outcome.is_ok() {
+                *outcome = FamilyOutcome::Unchanged;
+            }
+        }
+    }
 }
 
 fn log_failure(family: Family, error: &CommitError) {

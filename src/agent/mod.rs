@@ -1,7 +1,170 @@
 //! The hall clock: the one loop that moves values from room to room.
 
 mod engine;
+mod pace;
+mod plan;
 mod settings;
 
+use std::future::Future;
+use std::pin::pin;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::sleep_until;
+use tracing::{debug, info, warn};
+
+use crate::apply::target::Target;
+use crate::model::{Config, Event, Family, Rejection, SyncReport};
+use crate::observe::Observer;
+use crate::state::State;
+
 pub use engine::{Arrivals, Engine};
+use pace::Pace;
+pub use plan::plan;
 pub use settings::{settings, waits_for_node};
+
+/// The most batches taken in before a sync: events that arrive during a commit ride in the next one, but none waits for ever.
+const BATCHES_A_SYNC: usize = 4096;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was asked to stop. The rules stay in force.
+    Stopped,
+    /// It was to sync once, and everything is in force.
+    Synced,
+    /// It was to sync once, and something could not be brought into force.
+    Failed,
+    /// The source has ended.
+    SourceEnded,
+}
+
+/// The loop and what it moves values between.
+pub struct Agent<T> {
+    config: Config,
+    state: State,
+    engine: Engine<T>,
+    observer: Observer,
+    arrivals: Arrivals,
+    pace: Pace,
+    once: bool,
+}
+
+impl<T: Target> Agent<T> {
+    /// An agent that has seen nothing yet. With `once` it ends after the first sync.
+    pub fn new(config: Config, families: Vec<Family>, target: T, observer: Observer, once: bool) -> Agent<T> {
+        let pace = Pace::new(config.sync_period, config.min_sync_period);
+        let engine = Engine::new(config.clone(), families, target);
+        Agent { config, state: State::new(), engine, observer, arrivals: Arrivals::default(), pace, once }
+    }
+
+    /// Runs until told to stop. A commit in flight is finished first.
+    pub async fn run(
+        mut self,
+        events: &mut UnboundedReceiver<Vec<Event>>,
+        stop: impl Future<Output = ()>,
+    ) -> Ending {
+        let mut stop = pin!(stop);
+        loop {
+            let wake = self.pace.next(self.engine.is_failing());
+            tokio::select! {
+                biased;
+                () = &mut stop => return Ending::Stopped,
+                batch = events.recv() => match batch {
+                    Some(batch) => self.take_in(batch, events),
+                    None => return Ending::SourceEnded,
+                },
+                () = sleep_until(wake.into()) => {}
+            }
+            if let Some(ending) = self.turn() {
+                return ending;
+            }
+        }
+    }
+
+    /// Takes in a batch and whatever else has arrived by now.
+    fn take_in(&mut self, first: Vec<Event>, events: &mut UnboundedReceiver<Vec<Event>>) {
+        let mut next = Some(first);
+        for _ in 0..BATCHES_A_SYNC {
+            let Some(batch) = next else { break };
+            let received = Instant::now();
+            for event in batch {
+                match event {
+                    Event::Rejected(rejection) => self.reject(&rejection),
+                    event => self.state.apply(event),
+                }
+            }
+            self.arrivals.events.push(received);
+            next = events.try_recv().ok();
+        }
+        if self.state.has_changes() {
+            self.observer.queued(Timestamp::now());
+        }
+    }
+
+    fn reject(&self, rejection: &Rejection) {
+        warn!(kind = %rejection.kind, object = rejection.object, field = rejection.field, "{}", rejection.reason);
+        self.observer.rejected(rejection);
+    }
+
+    /// Does what is due: a sync, a retry, an audit. Answers when the run is over.
+    fn turn(&mut self) -> Option<Ending> {
+        let node = self.state.snapshot().node.as_ref();
+        self.observer.node(node);
+        if !self.state.is_complete() || waits_for_node(&self.config, node, self.state.knows_node()) {
+            return None;
+        }
+        let now = Instant::now();
+        let first = self.engine.compiler().is_none();
+        let report = if first || self.state.has_changes() {
+            if self.pace.must_wait(now) {
+                return None;
+            }
+            self.sync()
+        } else if self.pace.retry_is_due(now, self.engine.is_failing()) {
+            self.sync()
+        } else if self.pace.audit_is_due(now) {
+            self.audit()?
+        } else {
+            self.arrivals = Arrivals::default();
+            return None;
+        };
+        self.tell(&report);
+        self.pace.synced(Instant::now(), self.engine.is_failing());
+        let ended = if self.engine.is_failing() { Ending::Failed } else { Ending::Synced };
+        self.once.then_some(ended)
+    }
+
+    fn sync(&mut self) -> SyncReport {
+        let changes = self.state.take_changes();
+        let arrivals = std::mem::take(&mut self.arrivals);
+        self.engine.sync(self.state.snapshot(), changes, &arrivals)
+    }
+
+    /// The periodic look: cheap when nobody else has touched the ruleset.
+    fn audit(&mut self) -> Option<SyncReport> {
+        self.pace.audited(Instant::now());
+        if !self.engine.is_disturbed() {
+            return None;
+        }
+        debug!("someone changed the ruleset of the namespace; comparing ours");
+        Some(self.engine.audit(self.state.snapshot()))
+    }
+
+    fn tell(&self, report: &SyncReport) {
+        report.rejections.iter().for_each(|rejection| self.reject(rejection));
+        if report.operations > 0 {
+            info!(
+                kind = ?report.kind,
+                services = report.services,
+                elements = report.elements,
+                operations = report.operations,
+                bytes = report.commit_bytes,
+                duration_ms = report.duration.as_secs_f64() * 1e3,
+                "synced"
+            );
+        }
+        self.observer.report(report);
+    }
+}

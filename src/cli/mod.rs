@@ -1,8 +1,75 @@
 //! Arguments, subcommands and exit codes.
 
+pub mod args;
+mod cleanup;
+pub mod config;
+mod diff;
+mod gather;
+mod logging;
+mod reload;
+mod render;
+pub mod resolve;
+mod run;
+mod version;
+
 use std::process::ExitCode;
+
+use args::{Cli, Command, ConfigArgs};
+
+use crate::model::Config;
+
+/// `diff`: the kernel holds what the source asks for. Everything else: done.
+pub const OK: u8 = 0;
+/// `diff`: something differs. `run --once`: something could not be brought into force.
+pub const DIFFERENT: u8 = 1;
+/// Arguments, configuration, rights or the kernel do not allow it.
+pub const TROUBLE: u8 = 2;
 
 /// Runs the command line and answers its exit code.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match Cli::parse_line(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Help and version are answers on stdout, the rest goes to stderr.
+            let code = answer.exit_code();
+            return match answer.print() {
+                Ok(()) => ExitCode::from(u8::try_from(code).unwrap_or(TROUBLE)),
+                Err(_) => ExitCode::from(TROUBLE),
+            };
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("ferroproxy: {error:#}");
+            ExitCode::from(TROUBLE)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Run(args) if args.cleanup => cleanup::cleanup(),
+        Command::Run(args) => {
+            let config = resolved(&args.config)?;
+            run::run(config, args.once, args.init_only, args.config.source.config.as_deref())
+        }
+        Command::Render(args) => render::render(&resolved(&args.config)?),
+        Command::Diff(args) => diff::diff(&resolved(&args.config)?, args.output),
+        Command::Cleanup(args) => {
+            logging::start(&args.log.resolved());
+            cleanup::cleanup()
+        }
+        Command::Version(args) => version::version(args.output),
+    }
+}
+
+/// Settles the configuration, starts logging as it says, and logs the warnings.
+fn resolved(args: &ConfigArgs) -> anyhow::Result<Config> {
+    let (config, warnings) = resolve::resolve(args, &resolve::System)?;
+    logging::start(&config.log);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(config)
 }

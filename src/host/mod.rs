@@ -1,1 +1,12 @@
-//! The node beside its rules.
+//! The node beside its rules: conntrack sysctls and the process's OOM score.
+//!
+//! Paths are taken below a root directory (`/` in production), so that tests run on a directory of their own. What cannot
+//! be set is a warning, never an end: the rules work without it.
+
+mod conntrack;
+mod cores;
+mod oom;
+
+pub use conntrack::apply_conntrack;
+pub use cores::cores;
+pub use oom::set_oom_score;

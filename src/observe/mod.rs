@@ -1,1 +1,15 @@
-//! What the world sees of a running ferroproxy: metrics, health, its HTTP servers.
+//! What can be seen of a running ferroproxy: metrics, health, and the HTTP servers that show them.
+//!
+//! The agent tells an [`Observer`] what happened; nothing here decides anything. Time is an argument everywhere but in the
+//! HTTP handlers.
+
+mod health;
+mod http;
+mod metrics;
+mod observer;
+mod process;
+
+pub use health::{FamilyHealth, Health, HealthStatus};
+pub use http::{BindError, Servers};
+pub use metrics::Metrics;
+pub use observer::Observer;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 pub use merge::{Endpoint, merge_endpoints};
 pub use snapshot::{ServiceEntry, Snapshot};
 
-use crate::model::{Change, EndpointSlice, Event, Node, ObjectName, Rejection, Service, ServiceCidr};
+use crate::model::{Change, EndpointSlice, Event, Node, ObjectName, Service, ServiceCidr};
 use listing::Listing;
 
 /// What has changed since the changes were last taken.
@@ -29,8 +29,6 @@ pub struct Changes {
     pub slice_events: usize,
     /// Trigger times of the slices that changed.
     pub triggers: Vec<Timestamp>,
-    /// What could not be used.
-    pub rejections: Vec<Rejection>,
 }
 
 impl Changes {
@@ -74,6 +72,11 @@ impl State {
         self.nodes.was_synced()
     }
 
+    /// Whether the first answer about ServiceCIDRs has arrived. Nothing waits for it but a one-time look.
+    pub fn knows_service_cidrs(&self) -> bool {
+        self.service_cidrs.was_synced()
+    }
+
     /// Takes what has changed since the last call.
     pub fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
@@ -91,7 +94,8 @@ impl State {
             Event::Slice(change) => self.apply_slice(change),
             Event::Node(change) => self.apply_node(change),
             Event::ServiceCidr(change) => self.apply_service_cidr(change),
-            Event::Rejected(rejection) => self.changes.rejections.push(rejection),
+            // Nothing of it reaches a rule; the agent tells the world.
+            Event::Rejected(_) => {}
         }
     }
 

@@ -1,0 +1,31 @@
+//! `ferroproxy cleanup`: removes everything ferroproxy ever made.
+
+use anyhow::{Context, bail};
+
+use super::OK;
+use crate::apply::netlink::Netlink;
+use crate::apply::target::{Outcome, Target};
+use crate::apply::transaction::{Op, Transaction};
+use crate::compile::ruleset::TABLE;
+use crate::model::PerFamily;
+
+/// Removes both tables, in one transaction. Nothing to remove is fine.
+pub(super) fn cleanup() -> anyhow::Result<u8> {
+    let mut netlink = Netlink::open().context("cannot clean up")?;
+    let live = netlink.read_back().context("cannot read the kernel's rules")?;
+    let removal = |family| live.get(family).as_ref().map(|_| Op::DeleteTable).into_iter().collect();
+    let transaction = Transaction { families: PerFamily::from_fn(removal) };
+    let touched: Vec<_> = transaction.touched().collect();
+    if touched.is_empty() {
+        println!("nothing to clean up");
+        return Ok(OK);
+    }
+    let receipt = netlink.commit(&transaction);
+    for family in touched {
+        match receipt.families.get(family) {
+            Outcome::Done => println!("removed table {} {TABLE}", family.nft()),
+            Outcome::Failed(error) => bail!("cannot remove table {} {TABLE}: {error}", family.nft()),
+        }
+    }
+    Ok(OK)
+}

@@ -1,0 +1,62 @@
+//! `ferroproxy diff`: the live kernel against a source. Changes nothing, and works beside a running daemon.
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::args::Output;
+use super::gather::{gather, reject};
+use super::{DIFFERENT, OK};
+use crate::agent::plan;
+use crate::apply::netlink::Netlink;
+use crate::apply::target::Target;
+use crate::apply::unified::{Difference, differences, unified};
+use crate::apply::{compare, diff as transaction_of, seed};
+use crate::model::{Config, SourceConfig};
+
+/// Prints the difference on stdout.
+pub(super) fn diff(config: &Config, output: Output) -> anyhow::Result<u8> {
+    let state = gather(config)?;
+    let mut netlink = Netlink::open().context("cannot read the kernel's rules")?;
+    let families = netlink.probe().context("cannot ask the kernel what it can")?.families();
+    let live = netlink.read_back().context("cannot read the kernel's rules")?;
+    let (mut compiler, rejections) = plan(config, state.snapshot(), &families, seed(&live));
+    rejections.iter().for_each(reject);
+    for family in families {
+        if let Some(wanted) = compiler.draft().ruleset().get(family) {
+            let pending = compare(family, wanted, live.get(family).as_ref());
+            compiler.draft_mut().set_pending(family, pending);
+        }
+    }
+    let differences = differences(compiler.draft(), &live);
+    match output {
+        Output::Text => print!("{}", unified(&differences, "kernel", &origin(config))),
+        Output::Json => {
+            let transaction = transaction_of(compiler.draft()).to_string();
+            println!("{:#}", as_json(&differences, &transaction));
+        }
+    }
+    Ok(if differences.is_empty() { OK } else { DIFFERENT })
+}
+
+fn origin(config: &Config) -> String {
+    match &config.source {
+        SourceConfig::Manifests(dir) => dir.display().to_string(),
+        SourceConfig::Api(_) => "cluster".to_owned(),
+    }
+}
+
+fn as_json(differences: &[Difference], transaction: &str) -> serde_json::Value {
+    let object = |difference: &Difference| {
+        json!({
+            "family": difference.family.kubernetes(),
+            "object": difference.object,
+            "removed": difference.removed,
+            "added": difference.added,
+        })
+    };
+    json!({
+        "different": !differences.is_empty(),
+        "differences": differences.iter().map(object).collect::<Vec<_>>(),
+        "transaction": transaction,
+    })
+}

@@ -1,0 +1,260 @@
+//! Arguments, file and environment become one [`Config`].
+
+mod from_flags;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::args::{BESIDE_A_FILE, ConfigArgs, flag_of_field, has_no_effect};
+use super::config::{
+    ConfigError, FieldError, GROUP, KubeProxyConfiguration, Lowered, fill, lower, parse, sections_without_effect,
+};
+use crate::model::{ApiConfig, Config, LocalDetector, ProxyMode, SourceConfig};
+
+/// What a configuration depends on besides arguments and files.
+pub trait Environment {
+    /// A variable of the environment; an empty one counts as absent.
+    fn var(&self, name: &str) -> Option<String>;
+    /// The host's name.
+    fn host_name(&self) -> io::Result<String>;
+}
+
+/// The process's own environment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+impl Environment for System {
+    fn var(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    fn host_name(&self) -> io::Result<String> {
+        fs::read_to_string("/proc/sys/kernel/hostname")
+    }
+}
+
+/// Settles the configuration: file or flags, defaults, checks. The strings are warnings for the log, in order.
+///
+/// Reads the configuration file and looks whether the kubeconfig is there; nothing else is touched.
+pub fn resolve(args: &ConfigArgs, env: &dyn Environment) -> Result<(Config, Vec<String>), ConfigError> {
+    let mut warnings = Vec::new();
+    let mut file = match &args.source.config {
+        Some(path) => read(path, args.source.strict, &mut warnings)?,
+        None => from_flags::configuration(&args.settings).map_err(|errors| by_flag(errors, args))?,
+    };
+    flags_without_effect(args, &mut warnings);
+    override_logging(args, &mut file);
+    file.mode = Some(file.mode.unwrap_or_default());
+    let mode = mode(&file, args, &mut warnings)?;
+    warnings.extend(sections_without_effect(&file));
+    let node_name = node_name(args, &file, env)?;
+    file.mode = Some(mode.name().to_owned());
+    file.hostname_override = Some(node_name.clone());
+    fill(&mut file);
+    let lowered = lower(&file).map_err(|errors| by_flag(errors, args))?;
+    gates(&file, &mut warnings);
+    detector(&lowered, &mut warnings);
+    let source = source(args, &file, env)?;
+    Ok((build(source, node_name, mode, lowered, &file), warnings))
+}
+
+fn build(
+    source: SourceConfig,
+    node_name: String,
+    mode: ProxyMode,
+    lowered: Lowered,
+    file: &KubeProxyConfiguration,
+) -> Config {
+    Config {
+        source,
+        node_name,
+        mode,
+        masquerade_bit: lowered.masquerade_bit,
+        masquerade_all: lowered.masquerade_all,
+        detector: lowered.detector,
+        node_port_addresses: lowered.node_port_addresses,
+        bind_address: lowered.bind_address,
+        sync_period: lowered.sync_period,
+        min_sync_period: lowered.min_sync_period,
+        healthz_address: lowered.healthz_address,
+        metrics_address: lowered.metrics_address,
+        bind_hard_fail: file.bind_address_hard_fail.unwrap_or_default(),
+        conntrack: lowered.conntrack,
+        oom_score_adj: lowered.oom_score_adj,
+        feature_gates: file.feature_gates.clone().unwrap_or_default(),
+        log: lowered.log,
+        configz: serde_json::json!({ GROUP: file }),
+    }
+}
+
+fn read(path: &Path, strict: bool, warnings: &mut Vec<String>) -> Result<KubeProxyConfiguration, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        what: "the configuration file",
+        path: path.to_owned(),
+        source,
+    })?;
+    let parsed = parse(&text).map_err(|message| ConfigError::Parse { path: path.to_owned(), message })?;
+    if strict && !parsed.unknown.is_empty() {
+        return Err(ConfigError::UnknownKeys { path: path.to_owned(), keys: parsed.unknown });
+    }
+    let unknown = parsed.unknown.iter().map(|key| format!("{}: {key}: unknown key, ignored", path.display()));
+    warnings.extend(unknown);
+    Ok(parsed.config)
+}
+
+/// Names the flag instead of the field where no file was read.
+fn by_flag(errors: Vec<FieldError>, args: &ConfigArgs) -> ConfigError {
+    let named = |error: FieldError| match flag_of_field(&error.field) {
+        Some(flag) if args.source.config.is_none() => FieldError { field: flag.to_owned(), ..error },
+        _ => error,
+    };
+    ConfigError::Invalid(errors.into_iter().map(named).collect())
+}
+
+fn flags_without_effect(args: &ConfigArgs, warnings: &mut Vec<String>) {
+    for flag in &args.given {
+        if has_no_effect(flag) {
+            warnings.push(format!("--{flag} has no effect in ferroproxy"));
+        } else if args.source.config.is_some() && !BESIDE_A_FILE.contains(&flag.as_str()) {
+            warnings.push(format!("--{flag} is ignored, because --config is given"));
+        }
+    }
+}
+
+/// Logging flags win over the file.
+fn override_logging(args: &ConfigArgs, file: &mut KubeProxyConfiguration) {
+    let logging = file.logging.get_or_insert_default();
+    if let Some(v) = args.log.v {
+        logging.verbosity = Some(u32::from(v));
+    }
+    if let Some(format) = &args.log.logging_format {
+        logging.format = Some(format.clone());
+    }
+}
+
+/// The mode in force. `--proxy-mode` steps in for a file's mode that ferroproxy cannot run.
+fn mode(
+    file: &KubeProxyConfiguration,
+    args: &ConfigArgs,
+    warnings: &mut Vec<String>,
+) -> Result<ProxyMode, ConfigError> {
+    let written = file.mode.as_deref().unwrap_or_default();
+    let flag = args.settings.proxy_mode.as_deref().filter(|_| args.source.config.is_some());
+    let chosen = match (written, flag) {
+        ("nftables", Some(other)) => {
+            if other != "nftables" {
+                warnings.push(format!("--proxy-mode={other} is ignored, because the configuration file says nftables"));
+            }
+            written
+        }
+        ("" | "iptables" | "ipvs", Some(flag)) => flag,
+        _ => written,
+    };
+    known_mode(chosen, args)?;
+    if written != "nftables" && matches!(source_kind(args), Kind::Api) {
+        legacy(written, file, warnings);
+    }
+    Ok(ProxyMode::Nftables)
+}
+
+fn known_mode(mode: &str, args: &ConfigArgs) -> Result<(), ConfigError> {
+    let advice = match mode {
+        "" | "nftables" => return Ok(()),
+        "iptables" => "does not exist in ferroproxy yet; use nftables (mode: nftables, or --proxy-mode=nftables)",
+        "ipvs" => {
+            "does not exist in ferroproxy; use nftables (mode: nftables, or --proxy-mode=nftables beside this file)"
+        }
+        other => {
+            let reason = format!("{other:?} is no mode; ferroproxy knows nftables");
+            return Err(by_flag(vec![FieldError { field: "mode".to_owned(), reason }], args));
+        }
+    };
+    Err(ConfigError::Mode { mode: mode.to_owned(), advice })
+}
+
+/// What changes for someone who comes from another mode of kube-proxy.
+fn legacy(written: &str, file: &KubeProxyConfiguration, warnings: &mut Vec<String>) {
+    warnings.push(match written {
+        "" => "mode is not set: ferroproxy uses nftables, where kube-proxy would use iptables".to_owned(),
+        other => format!("mode {other:?} is overridden by --proxy-mode: ferroproxy uses nftables"),
+    });
+    if file.node_port_addresses.as_ref().is_none_or(Vec::is_empty) {
+        warnings.push(
+            "nodePortAddresses is not set: in nftables mode node ports answer on the node's primary addresses only, \
+             where kube-proxy's older modes open every local address ([0.0.0.0/0, ::/0] keeps that)"
+                .to_owned(),
+        );
+    }
+}
+
+/// Trimmed and in lower case, from the first that says one: flag, file, NODE_NAME, host name.
+fn node_name(args: &ConfigArgs, file: &KubeProxyConfiguration, env: &dyn Environment) -> Result<String, ConfigError> {
+    let flag = args.source.hostname_override.as_deref().filter(|name| !name.is_empty());
+    let written = flag.or(file.hostname_override.as_deref().filter(|name| !name.is_empty())).map(str::to_owned);
+    let name = match written.or_else(|| env.var("NODE_NAME")) {
+        Some(name) => name,
+        None => env.host_name().map_err(|error| ConfigError::NodeName(error.to_string()))?,
+    };
+    let name = name.trim().to_lowercase();
+    if name.is_empty() {
+        return Err(ConfigError::NodeName("the name given is blank".to_owned()));
+    }
+    Ok(name)
+}
+
+fn gates(file: &KubeProxyConfiguration, warnings: &mut Vec<String>) {
+    let none = BTreeMap::new();
+    let gates = file.feature_gates.as_ref().unwrap_or(&none);
+    let unknown = gates.keys().filter(|gate| *gate != "AllowServiceExternalIPs");
+    warnings.extend(unknown.map(|gate| format!("featureGates.{gate} has no effect in ferroproxy")));
+}
+
+fn detector(lowered: &Lowered, warnings: &mut Vec<String>) {
+    if lowered.detector == LocalDetector::None {
+        warnings.push(
+            "clusterCIDR is not set, so local traffic cannot be told: \
+             ClusterIP traffic from outside the cluster is not masqueraded (detectLocalMode: ClusterCIDR)"
+                .to_owned(),
+        );
+    }
+}
+
+/// Which kind of source the arguments ask for.
+enum Kind {
+    Manifests,
+    Api,
+}
+
+fn source_kind(args: &ConfigArgs) -> Kind {
+    if args.source.manifests.is_some() { Kind::Manifests } else { Kind::Api }
+}
+
+fn source(
+    args: &ConfigArgs,
+    file: &KubeProxyConfiguration,
+    env: &dyn Environment,
+) -> Result<SourceConfig, ConfigError> {
+    if let Some(dir) = &args.source.manifests {
+        return Ok(SourceConfig::Manifests(dir.clone()));
+    }
+    let written = file.client_connection.as_ref().and_then(|client| client.kubeconfig.as_deref());
+    let kubeconfig = match &args.source.config {
+        Some(_) => written.filter(|path| !path.is_empty()).map(PathBuf::from),
+        None => args.source.kubeconfig.clone().filter(|path| !path.as_os_str().is_empty()),
+    };
+    let master = args.source.master.clone().filter(|url| !url.is_empty());
+    match &kubeconfig {
+        Some(path) => {
+            fs::metadata(path).map_err(|source| ConfigError::Read {
+                what: "the kubeconfig",
+                path: path.clone(),
+                source,
+            })?;
+        }
+        None if master.is_none() && env.var("KUBERNETES_SERVICE_HOST").is_none() => return Err(ConfigError::NoSource),
+        None => {}
+    }
+    Ok(SourceConfig::Api(ApiConfig { kubeconfig, master }))
+}

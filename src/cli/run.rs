@@ -1,0 +1,104 @@
+//! `ferroproxy run`: keeps the kernel in step with a source.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use super::{DIFFERENT, OK, TROUBLE};
+use crate::agent::{Agent, Ending};
+use crate::apply::netlink::Netlink;
+use crate::host;
+use crate::model::{Config, Family, SourceConfig};
+use crate::observe::Observer;
+use crate::source::{Feed, api, manifests};
+
+/// Runs until told to stop (`once`: until synced; `init_only`: only prepares the node).
+pub(super) fn run(config: Config, once: bool, init_only: bool, file: Option<&Path>) -> anyhow::Result<u8> {
+    prepare_node(&config);
+    if init_only {
+        return Ok(OK);
+    }
+    let mut netlink = Netlink::open()?;
+    let families = usable_families(&mut netlink)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // The loop runs on this thread: it owns the netlink socket, and its commits block nobody else.
+    let ending = runtime.block_on(follow(config, families, netlink, once, file))?;
+    runtime.shutdown_background();
+    Ok(match ending {
+        Ending::Stopped | Ending::Synced => OK,
+        Ending::Failed => DIFFERENT,
+        Ending::SourceEnded => TROUBLE,
+    })
+}
+
+async fn follow(
+    config: Config,
+    families: Vec<Family>,
+    netlink: Netlink,
+    once: bool,
+    file: Option<&Path>,
+) -> anyhow::Result<Ending> {
+    let observer = Observer::new(&config, &families);
+    let mut feed = feed(&config).await?;
+    observer.watch_source(feed.stats.clone());
+    let servers = match once {
+        true => None,
+        false => Some(observer.serve(&config).await?),
+    };
+    info!(version = env!("CARGO_PKG_VERSION"), node = config.node_name, ?families, "ferroproxy runs");
+    let changed = super::reload::watch(file)?;
+    let agent = Agent::new(config, families, netlink, observer, once);
+    let ending = tokio::select! {
+        ending = agent.run(&mut feed.events, stop_signal()) => ending,
+        message = changed => bail!("{message}"),
+    };
+    if let Some(servers) = servers {
+        servers.stop().await;
+    }
+    info!(?ending, "ferroproxy ends; the rules stay in place");
+    Ok(ending)
+}
+
+async fn feed(config: &Config) -> anyhow::Result<Feed> {
+    match &config.source {
+        SourceConfig::Api(api) => Ok(api::stream(api, &config.node_name).await?),
+        SourceConfig::Manifests(dir) => manifests::stream(dir, &config.node_name)
+            .with_context(|| format!("cannot watch the manifests in {}", dir.display())),
+    }
+}
+
+/// SIGTERM or SIGINT.
+async fn stop_signal() {
+    let (term, int) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut term), Ok(mut int)) = (term, int) else {
+        warn!("signals cannot be caught; the process ends only by force");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// Sysctls and the OOM score. Where they cannot be set, that is a warning: rules matter more.
+fn prepare_node(config: &Config) {
+    for warning in host::prepare(config) {
+        warn!("{warning}");
+    }
+}
+
+/// The families this kernel can hold our table in. A family the kernel has not got is a warning; a family that lacks an expression is named
+/// with what is missing; none at all is an error.
+fn usable_families(netlink: &mut Netlink) -> anyhow::Result<Vec<Family>> {
+    let probe = netlink.probe().context("cannot ask the kernel what it can")?;
+    for complaint in probe.complaints() {
+        warn!("{complaint}");
+    }
+    let families = probe.families();
+    if families.is_empty() {
+        bail!("this kernel cannot hold the rules: {}", probe.complaints().join("; "));
+    }
+    Ok(families)
+}

@@ -1,0 +1,128 @@
+//! ferroproxy's own metrics.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use super::registered;
+use crate::model::{ObjectKind, Stage, SyncReport};
+
+type Result<T> = std::result::Result<T, prometheus::Error>;
+
+/// 0.1 ms to 10 s, three a decade.
+const BUCKETS: [f64; 16] = [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+
+const KINDS: [ObjectKind; 5] =
+    [ObjectKind::Service, ObjectKind::EndpointSlice, ObjectKind::Node, ObjectKind::ServiceCidr, ObjectKind::Manifest];
+
+/// Metrics named `ferroproxy_...`.
+#[derive(Debug)]
+pub(super) struct Own {
+    stages: HistogramVec,
+    event_to_commit: Histogram,
+    commit_bytes: IntCounter,
+    operations: IntCounter,
+    services: IntGauge,
+    elements: IntGauge,
+    quarantined: IntGauge,
+    rejected: IntCounterVec,
+    watch_restarts: IntCounterVec,
+}
+
+impl Own {
+    pub(super) fn register(registry: &Registry) -> Result<Own> {
+        let r = registry;
+        let own = Own {
+            stages: registered(
+                r,
+                HistogramVec::new(
+                    buckets("sync_stage_duration_seconds", "Latency of a sync by stage: queue, compile, commit"),
+                    &["stage"],
+                ),
+            )?,
+            event_to_commit: registered(
+                r,
+                Histogram::with_opts(buckets(
+                    "event_to_commit_duration_seconds",
+                    "From an event received to its commit acknowledged by the kernel",
+                )),
+            )?,
+            commit_bytes: total(r, "commit_bytes_total", "Bytes of netlink batches sent")?,
+            operations: total(r, "commit_operations_total", "Elements, rules and other objects added or removed")?,
+            services: number(r, "services", "Services known")?,
+            elements: number(r, "endpoint_elements", "Endpoint elements in force over all maps")?,
+            quarantined: number(r, "quarantined_services", "Services left out because the kernel refused them")?,
+            rejected: by_kind(r, "rejected_objects_total", "Objects that could not be used, in whole or in part")?,
+            watch_restarts: by_kind(r, "watch_restarts_total", "Watches that ended and began anew")?,
+        };
+        build_info(registry)?;
+        own.touch();
+        Ok(own)
+    }
+
+    /// Makes every labelled series exist.
+    fn touch(&self) {
+        for stage in [Stage::Queue, Stage::Compile, Stage::Commit] {
+            self.stages.with_label_values(&[stage_name(stage)]);
+        }
+        for kind in KINDS.map(|kind| kind.to_string()) {
+            self.rejected.with_label_values(&[&kind]);
+            self.watch_restarts.with_label_values(&[&kind]);
+        }
+    }
+
+    pub(super) fn report(&self, report: &SyncReport) {
+        for (stage, took) in &report.stages {
+            self.stages.with_label_values(&[stage_name(*stage)]).observe(took.as_secs_f64());
+        }
+        report.event_latencies.iter().for_each(|latency| self.event_to_commit.observe(latency.as_secs_f64()));
+        self.commit_bytes.inc_by(report.commit_bytes as u64);
+        self.operations.inc_by(report.operations as u64);
+        self.services.set(report.services as i64);
+        self.elements.set(report.elements as i64);
+        self.quarantined.set(report.quarantined.len() as i64);
+    }
+
+    pub(super) fn rejected(&self, kind: ObjectKind) {
+        self.rejected.with_label_values(&[&kind.to_string()]).inc();
+    }
+
+    pub(super) fn watch_restarted(&self, kind: ObjectKind) {
+        self.watch_restarts.with_label_values(&[&kind.to_string()]).inc();
+    }
+}
+
+fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Queue => "queue",
+        Stage::Compile => "compile",
+        Stage::Commit => "commit",
+    }
+}
+
+fn build_info(registry: &Registry) -> Result<()> {
+    let info =
+        registered(registry, IntGaugeVec::new(opts("build_info", "Always 1; the version is a label"), &["version"]))?;
+    info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    Ok(())
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("ferroproxy")
+}
+
+fn buckets(name: &str, help: &str) -> HistogramOpts {
+    HistogramOpts::from(opts(name, help)).buckets(BUCKETS.to_vec())
+}
+
+fn number(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
+    registered(registry, IntGauge::with_opts(opts(name, help)))
+}
+
+fn total(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {
+    registered(registry, IntCounter::with_opts(opts(name, help)))
+}
+
+fn by_kind(registry: &Registry, name: &str, help: &str) -> Result<IntCounterVec> {
+    registered(registry, IntCounterVec::new(opts(name, help), &["kind"]))
+}

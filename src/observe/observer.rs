@@ -1,0 +1,103 @@
+//! The handle by which the agent tells what happened.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::http::{BindError, Servers};
+use super::{Health, HealthStatus, Metrics};
+use crate::model::{Config, Family, Node, ObjectKind, Rejection, SyncReport};
+
+/// Metrics and health behind one handle. Clones share the state; every method is cheap and none blocks for long.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    metrics: Metrics,
+    health: Mutex<Health>,
+}
+
+impl Observer {
+    /// Nothing synced yet. A change may wait twice `sync_period` before `/healthz` complains.
+    ///
+    /// The error would be a metric name registered twice.
+    pub fn new(sync_period: Duration) -> Result<Observer, prometheus::Error> {
+        let timeout = SignedDuration::try_from(sync_period.saturating_mul(2)).unwrap_or(SignedDuration::MAX);
+        let shared = Shared { metrics: Metrics::new()?, health: Mutex::new(Health::new(timeout)) };
+        Ok(Observer { shared: Arc::new(shared) })
+    }
+
+    /// A change for these families arrived and waits for a sync.
+    pub fn queued(&self, now: Timestamp, families: &[Family]) {
+        self.health().queued(now, families);
+        self.shared.metrics.queued(now, families);
+    }
+
+    /// So many Service and EndpointSlice events wait for a sync; the next report sets both to 0.
+    pub fn pending(&self, services: usize, endpoints: usize) {
+        self.shared.metrics.pending(services, endpoints);
+    }
+
+    /// A sync ended. Its rejections are counted too.
+    pub fn report(&self, report: &SyncReport) {
+        self.health().report(report);
+        self.shared.metrics.report(report);
+    }
+
+    /// The own Node as it is now; `None` after it was known means that it is gone.
+    pub fn node(&self, node: Option<&Node>) {
+        self.health().node(node);
+    }
+
+    /// An object could not be used, in whole or in part. Not for rejections that stand in a report.
+    pub fn rejected(&self, rejection: &Rejection) {
+        self.shared.metrics.rejected(rejection);
+    }
+
+    /// The watch of a kind ended and began anew.
+    pub fn watch_restarted(&self, kind: ObjectKind) {
+        self.shared.metrics.watch_restarted(kind);
+    }
+
+    /// Stale rules of a family could not be removed.
+    pub fn cleanup_failed(&self, family: Family) {
+        self.shared.metrics.cleanup_failed(family);
+    }
+
+    /// Conntrack entries of a family were compared with the endpoints; so many were deleted.
+    pub fn conntrack_reconciled(&self, family: Family, took: Duration, deleted: usize) {
+        self.shared.metrics.conntrack_reconciled(family, took, deleted);
+    }
+
+    /// What `/livez` answers: the rules' part of health. Not counted.
+    pub fn livez(&self, now: Timestamp) -> HealthStatus {
+        self.health().livez(now)
+    }
+
+    /// What `/healthz` answers. Not counted.
+    pub fn healthz(&self, now: Timestamp) -> HealthStatus {
+        self.health().healthz(now)
+    }
+
+    /// The metrics, for rendering or for what has no method here.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Binds the servers of the configuration and serves until [`Servers::shutdown`]. Needs a tokio runtime.
+    ///
+    /// An address that cannot be bound is an error with `bindAddressHardFail`; otherwise it is logged as a warning and
+    /// tried again every few seconds.
+    pub async fn serve(&self, config: &Config) -> Result<Servers, BindError> {
+        Servers::start(self.clone(), config).await
+    }
+
+    /// A panic elsewhere leaves the health readable: every change to it is a plain store.
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.shared.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
