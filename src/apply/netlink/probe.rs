@@ -30,6 +30,23 @@ pub enum FamilySupport {
     NoFamily,
 }
 
+impl Probe {
+    /// The families that have all that is needed.
+    pub fn families(&self) -> Vec<Family> {
+        Family::ALL.into_iter().filter(|family| *self.families.get(*family) == FamilySupport::Full).collect()
+    }
+
+    /// One sentence for each family that cannot be used, naming what is missing.
+    pub fn complaints(&self) -> Vec<String> {
+        let complaint = |(family, support): (Family, &FamilySupport)| match support {
+            FamilySupport::Full => None,
+            FamilySupport::Lacks(missing) => Some(format!("{family}: the kernel lacks {}", missing.join(", "))),
+            FamilySupport::NoFamily => Some(format!("{family}: the kernel has no tables of this family")),
+        };
+        self.families.iter().filter_map(complaint).collect()
+    }
+}
+
 /// Runs every probe in both families.
 pub(super) fn probe(netlink: &mut Netlink) -> Result<Probe, CommitError> {
     let v4 = probe_family(netlink, Family::V4)?;
