@@ -1,0 +1,5 @@
+//! Helpers that the tests share.
+// Every test binary compiles them all and uses some.
+#![allow(dead_code)]
+
+pub mod netns;
