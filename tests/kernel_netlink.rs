@@ -3,6 +3,8 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ferroproxy::apply::netlink::{FamilySupport, Netlink};
 use ferroproxy::apply::target::{LiveChain, LiveSet, LiveTable, Outcome, Receipt, Remedy, Target};
@@ -176,7 +178,7 @@ fn chains(family: Family) -> BTreeMap<Name, Chain> {
     let go = |verdict| Verdict(verdict);
     let net = |field, is, len| Net(field, is, prefix(family, len));
     let (saddr, daddr) = (Field::Saddr(family), Field::Daddr(family));
-    let matches = [0, 8, 12, 24, 32]
+    let matches = [0, 8, 12, 24, 32, 8 * family.addr_len() as u8]
         .into_iter()
         .flat_map(|len| [vec![net(saddr, Is::In, len)], vec![net(daddr, Is::NotIn, len), go(self::Verdict::Return)]]);
     let mut services = chain(
@@ -458,6 +460,130 @@ fn this_kernel_lacks_nothing() {
         let probe = netlink.probe().expect("probe");
         assert_eq!(probe.families, PerFamily { v4: FamilySupport::Full, v6: FamilySupport::Full });
         assert_eq!(netlink.generation().expect("generation"), before, "a probe changes nothing");
+    });
+}
+
+#[test]
+fn a_feature_that_is_refused_is_named_in_its_family() {
+    in_kernel("lacks", |netns, netlink| {
+        netns.nft_load("table ip ferroproxy { set probe { type mark; }; }");
+        let probe = netlink.probe().expect("probe");
+        let refused =
+            ["maps of concatenations with a size", "verdict maps", "interval sets", "numgen and dnat by a map"];
+        assert_eq!(probe.families.v4, FamilySupport::Lacks(refused.into()));
+        assert_eq!(probe.families.v6, FamilySupport::Full);
+    });
+}
+
+#[test]
+fn without_the_capability_the_error_says_so() {
+    in_kernel("nocap", |_, _| {
+        use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+        let mut sets = capabilities(None).expect("capabilities");
+        sets.effective.remove(CapabilitySet::NET_ADMIN);
+        set_capabilities(None, sets).expect("drop CAP_NET_ADMIN in this thread");
+        let error = Netlink::open().expect_err("nf_tables needs CAP_NET_ADMIN");
+        assert_eq!(error.remedy, Remedy::GiveUp);
+        assert!(error.message.contains("CAP_NET_ADMIN"), "{error}");
+    });
+}
+
+#[test]
+fn a_transaction_longer_than_a_limited_send_buffer_says_what_it_needs() {
+    const INSIDE: &str = "FERROPROXY_TEST_IN_USER_NAMESPACE";
+    if std::env::var_os(INSIDE).is_none() {
+        if netns::is_possible() {
+            // In a user namespace of its own a process may raise its send buffer only as far as any process.
+            let itself = std::env::current_exe().expect("this test's program");
+            let name = "a_transaction_longer_than_a_limited_send_buffer_says_what_it_needs";
+            let mut command = Command::new("unshare");
+            let printed =
+                netns::run(command.arg("-Urn").arg(itself).args(["--exact", name, "--nocapture"]).env(INSIDE, "1"));
+            assert!(printed.contains("1 passed"), "{printed}");
+        }
+        return;
+    }
+    let mut netlink = Netlink::open().expect("open nf_tables");
+    assert_done(&netlink.commit(&both(|family| make(&table(family)))));
+    // A process may ask for wmem_max and gets twice that; an element takes more than 100 bytes.
+    let wmem_max = std::fs::read_to_string("/proc/sys/net/core/wmem_max").expect("wmem_max");
+    let too_many = wmem_max.trim().parse::<u32>().expect("wmem_max") / 50;
+    let many = (0..too_many).map(|n| (frontend(Family::V4, 1).number(n), endpoint(Family::V4, 1))).collect();
+    let receipt = netlink.check(&v4(vec![Op::AddElements("endpoints".into(), endpoints_def(Family::V4, 100), many)]));
+    let error = error(&receipt, Family::V4);
+    assert_eq!((error.remedy, error.errno), (Remedy::GiveUp, Some(90)));
+    assert!(error.message.contains("net.core.wmem_max"), "{error}");
+    assert_live(&mut netlink, Family::V4, &table(Family::V4));
+}
+
+#[test]
+fn learned_elements_are_read_back() {
+    in_kernel("learned", |_, netlink| {
+        let mut table = table(Family::V6);
+        let client = Bytes::new().addr(ip(Family::V6, 5, 5)).proto(Protocol::Tcp).number(0x10_0000);
+        table.sets.get_mut("affinity").unwrap().elements.insert(client, endpoint(Family::V6, 5));
+        assert_done(&netlink.commit(&Transaction { families: PerFamily { v4: Vec::new(), v6: make(&table) } }));
+        assert_live(netlink, Family::V6, &table);
+    });
+}
+
+#[test]
+fn emptied_chains_can_be_removed() {
+    in_kernel("unchain", |_, netlink| {
+        let mut table = table(Family::V4);
+        assert_done(&netlink.commit(&v4(make(&table))));
+        let services = table.sets.get_mut("services").unwrap();
+        let gone = services.elements.pop_first().into_iter().collect();
+        let mut ops = vec![Op::DeleteElements("services".into(), services.def.clone(), gone)];
+        for name in ["KUBE-SVC-a/b", "postrouting"] {
+            ops.extend([Op::FlushChain(name.into()), Op::DeleteChain(name.into())]);
+            table.chains.remove(name);
+        }
+        assert_done(&netlink.commit(&v4(ops)));
+        assert_live(netlink, Family::V4, &table);
+    });
+}
+
+#[test]
+fn a_chain_that_is_used_is_not_removed() {
+    in_kernel("busy", |_, netlink| {
+        assert_done(&netlink.commit(&v4(make(&table(Family::V4)))));
+        let receipt = netlink.commit(&v4(vec![Op::FlushChain("MARK".into()), Op::DeleteChain("MARK".into())]));
+        let error = error(&receipt, Family::V4);
+        assert_eq!((error.remedy, error.errno), (Remedy::Resync, Some(16)));
+        assert!(error.message.contains("ip: removing chain MARK"), "{error}");
+        assert_live(netlink, Family::V4, &table(Family::V4));
+    });
+}
+
+#[test]
+fn reading_back_is_whole_while_others_change_the_ruleset() {
+    in_kernel("torn", |netns, netlink| {
+        let table = full(Family::V4, 2_000);
+        assert_done(&netlink.commit(&v4(make(&table))));
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let stop = &stop;
+            let other = || {
+                let mut other = Netlink::open().expect("open nf_tables");
+                let change =
+                    Transaction { families: PerFamily { v4: Vec::new(), v6: vec![Op::AddTable, Op::DeleteTable] } };
+                while !stop.load(Ordering::Relaxed) {
+                    assert_done(&other.commit(&change));
+                }
+            };
+            let changing = scope.spawn(move || netns.enter(other));
+            let whole = expected(&table, Family::V4);
+            let read: Vec<_> = (0..30).map(|_| netlink.read_back()).collect();
+            stop.store(true, Ordering::Relaxed);
+            changing.join().expect("the other agent");
+            for live in read {
+                match live {
+                    Ok(live) => assert!(live.v4.as_ref() == Some(&whole), "a torn table was read"),
+                    Err(error) => assert_eq!(error.remedy, Remedy::Retry, "{error}"),
+                }
+            }
+        });
     });
 }
 

@@ -1,5 +1,5 @@
 //! Helpers that the tests share.
 // Every test binary compiles them all and uses some.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 pub mod netns;
