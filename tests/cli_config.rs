@@ -214,6 +214,19 @@ fn proxy_mode_steps_in_for_a_mode_that_cannot_run() {
 }
 
 #[test]
+fn an_explicit_choice_of_nftables_needs_no_warning_about_the_mode() {
+    let text = format!("{HEAD}clusterCIDR: 10.0.0.0/8\nnodePortAddresses: [primary]\n");
+    let (_, warnings) = file(&text, "--proxy-mode=nftables").expect("resolved");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let (_, warnings) = flags("--master a --proxy-mode nftables --cluster-cidr 10.0.0.0/8").expect("resolved");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let (_, warnings) = flags("--master a --cluster-cidr 10.0.0.0/8").expect("resolved");
+    assert_eq!(warnings.len(), 2, "as kube-proxy's own default would be iptables: {warnings:?}");
+    let (_, warnings) = flags("--manifests m --cluster-cidr 10.0.0.0/8").expect("resolved");
+    assert!(warnings.is_empty(), "nobody comes from kube-proxy here: {warnings:?}");
+}
+
+#[test]
 fn only_the_section_of_the_mode_counts() {
     let (config, warnings) = file(
         &format!("{HEAD}clusterCIDR: 10.0.0.0/8\nnodePortAddresses: [primary]\niptables: {{masqueradeAll: true, masqueradeBit: 9}}\n"),

@@ -5,6 +5,7 @@ mod pace;
 mod plan;
 mod settings;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::time::Instant;
@@ -15,8 +16,9 @@ use tokio::time::sleep_until;
 use tracing::{debug, info, warn};
 
 use crate::apply::target::Target;
-use crate::model::{Config, Event, Family, Rejection, SyncReport};
+use crate::model::{Config, Event, Family, ObjectKind, Rejection, SyncReport};
 use crate::observe::Observer;
+use crate::source::Feed;
 use crate::state::State;
 
 pub use engine::{Arrivals, Engine};
@@ -43,11 +45,13 @@ pub enum Ending {
 /// The loop and what it moves values between.
 pub struct Agent<T> {
     config: Config,
+    families: Vec<Family>,
     state: State,
     engine: Engine<T>,
     observer: Observer,
     arrivals: Arrivals,
     pace: Pace,
+    restarts: BTreeMap<ObjectKind, u64>,
     once: bool,
 }
 
@@ -55,14 +59,14 @@ impl<T: Target> Agent<T> {
     /// An agent that has seen nothing yet. With `once` it ends after the first sync.
     pub fn new(config: Config, families: Vec<Family>, target: T, observer: Observer, once: bool) -> Agent<T> {
         let pace = Pace::new(config.sync_period, config.min_sync_period);
-        let engine = Engine::new(config.clone(), families, target);
-        Agent { config, state: State::new(), engine, observer, arrivals: Arrivals::default(), pace, once }
+        let engine = Engine::new(config.clone(), families.clone(), target);
+        Agent { config, families, state: State::new(), engine, observer, arrivals: Arrivals::default(), pace, restarts: BTreeMap::new(), once }
     }
 
     /// Runs until told to stop. A commit in flight is finished first.
     pub async fn run(
         mut self,
-        events: &mut UnboundedReceiver<Vec<Event>>,
+        feed: &mut Feed,
         stop: impl Future<Output = ()>,
     ) -> Ending {
         let mut stop = pin!(stop);
@@ -71,12 +75,13 @@ impl<T: Target> Agent<T> {
             tokio::select! {
                 biased;
                 () = &mut stop => return Ending::Stopped,
-                batch = events.recv() => match batch {
-                    Some(batch) => self.take_in(batch, events),
+                batch = feed.events.recv() => match batch {
+                    Some(batch) => self.take_in(batch, &mut feed.events),
                     None => return Ending::SourceEnded,
                 },
                 () = sleep_until(wake.into()) => {}
             }
+            self.count_restarts(feed);
             if let Some(ending) = self.turn() {
                 return ending;
             }
@@ -91,21 +96,33 @@ impl<T: Target> Agent<T> {
             let received = Instant::now();
             for event in batch {
                 match event {
-                    Event::Rejected(rejection) => self.reject(&rejection),
+                    Event::Rejected(rejection) => {
+                        log_rejection(&rejection);
+                        self.observer.rejected(&rejection);
+                    }
                     event => self.state.apply(event),
                 }
             }
             self.arrivals.events.push(received);
             next = events.try_recv().ok();
         }
-        if self.state.has_changes() {
-            self.observer.queued(Timestamp::now());
+        let changes = self.state.changes();
+        if !changes.is_empty() {
+            self.observer.queued(Timestamp::now(), &self.families);
+            self.observer.pending(changes.service_events, changes.slice_events);
         }
     }
 
-    fn reject(&self, rejection: &Rejection) {
-        warn!(kind = %rejection.kind, object = rejection.object, field = rejection.field, "{}", rejection.reason);
-        self.observer.rejected(rejection);
+
+    /// Tells the world how often the source had to begin anew since the last look.
+    fn count_restarts(&mut self, feed: &Feed) {
+        for kind in ObjectKind::ALL {
+            let (now, told) = (feed.stats.restarts(kind), self.restarts.entry(kind).or_default());
+            for _ in *told..now {
+                self.observer.watch_restarted(kind);
+            }
+            *told = now;
+        }
     }
 
     /// Does what is due: a sync, a retry, an audit. Answers when the run is over.
@@ -153,7 +170,7 @@ impl<T: Target> Agent<T> {
     }
 
     fn tell(&self, report: &SyncReport) {
-        report.rejections.iter().for_each(|rejection| self.reject(rejection));
+        report.rejections.iter().for_each(log_rejection);
         if report.operations > 0 {
             info!(
                 kind = ?report.kind,
@@ -167,4 +184,8 @@ impl<T: Target> Agent<T> {
         }
         self.observer.report(report);
     }
+}
+
+fn log_rejection(rejection: &Rejection) {
+    warn!(kind = %rejection.kind, object = rejection.object, field = rejection.field, "{}", rejection.reason);
 }

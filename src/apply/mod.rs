@@ -3,8 +3,11 @@
 mod compare;
 mod diff;
 pub mod memory;
+pub mod netlink;
+pub mod print;
 pub mod target;
 pub mod transaction;
+pub mod unified;
 
 pub use compare::{compare, seed};
 pub use diff::{diff, rebuild};

@@ -1,16 +1,14 @@
 //! What a transaction would change, as text a person reads like a diff. Costs what differs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::print::expr_text;
-use super::target::{Live, LiveTable};
+use super::target::{Live, LiveChain, LiveTable};
 use crate::compile::bytes::Bytes;
 use crate::compile::draft::{Draft, Pending, PendingSet};
 use crate::compile::lower::lower;
-use crate::compile::print::{element_text, rule_text};
-use crate::compile::ruleset::{Element, Name, Set, TABLE, Table};
-use crate::compile::stmt::Rule;
+use crate::compile::print::{definition_items, element_text, program_text, rule_text, set_keyword};
+use crate::compile::ruleset::{Chain, Element, Name, Set, SetDef, TABLE, Table};
 use crate::model::Family;
 
 /// One object that differs: lines that would go and lines that would come.
@@ -28,24 +26,17 @@ pub struct Difference {
 
 /// Every object that differs between the live tables and the draft.
 pub fn differences(draft: &Draft, live: &Live) -> Vec<Difference> {
-    let of_family = |(family, pending): (Family, &Pending)| {
-        let empty = (Table::default(), LiveTable::default());
-        let wanted = draft.ruleset().get(family).as_ref().unwrap_or(&empty.0).clone();
-        let live = live.get(family).as_ref().unwrap_or(&empty.1).clone();
-        let table = pending.absent.then(|| Difference {
-            family,
-            object: "table".to_owned(),
-            removed: Vec::new(),
-            added: vec![format!("table {} {TABLE}", family.nft())],
-        });
-        let sets = set_differences(family, pending, &wanted, &live);
-        let chains = chain_differences(family, pending, &wanted, &live);
-        table.into_iter().chain(sets).chain(chains).collect::<Vec<_>>()
-    };
-    draft.pending().iter().flat_map(of_family).collect()
+    let nothing = LiveTable::default();
+    let mut all = Vec::new();
+    for (family, pending) in draft.pending().iter() {
+        let Some(wanted) = draft.ruleset().get(family) else { continue };
+        let live = live.get(family).as_ref().unwrap_or(&nothing);
+        all.extend(Comparison { family, wanted, live, pending }.differences());
+    }
+    all
 }
 
-/// The differences in the form of a unified diff without context.
+/// The differences in the form of a unified diff without context. Empty when there are none.
 pub fn unified(differences: &[Difference], before: &str, after: &str) -> String {
     let mut text = String::new();
     if differences.is_empty() {
@@ -55,71 +46,89 @@ pub fn unified(differences: &[Difference], before: &str, after: &str) -> String 
     let _ = writeln!(text, "--- {before}\n+++ {after}");
     for difference in differences {
         let _ = writeln!(text, "@@ {} {TABLE}: {} @@", difference.family.nft(), difference.object);
-        for line in &difference.removed {
-            let _ = writeln!(text, "-{line}");
-        }
-        for line in &difference.added {
-            let _ = writeln!(text, "+{line}");
+        for (sign, lines) in [('-', &difference.removed), ('+', &difference.added)] {
+            for line in lines {
+                let _ = writeln!(text, "{sign}{line}");
+            }
         }
     }
     text
 }
 
-fn set_differences(family: Family, pending: &Pending, wanted: &Table, live: &LiveTable) -> Vec<Difference> {
-    let everything = wanted.sets.keys().map(|name| (name, None));
-    let differing = pending.sets.iter().map(|(name, differing)| (name, Some(differing)));
-    let sets: Vec<(&Name, Option<&PendingSet>)> =
-        if pending.absent { everything.collect() } else { differing.collect() };
-    sets.into_iter()
-        .map(|(name, differing)| {
-            let (wanted, live) = (wanted.sets.get(name), live.sets.get(name));
-            let keys = differing.filter(|d| d.shape.is_none()).map(|d| d.elements.keys().collect::<BTreeSet<_>>());
-            let lines = |set: Option<(&crate::compile::ruleset::SetDef, &BTreeMap<Bytes, Element>)>, other: Option<&BTreeMap<Bytes, Element>>| {
-                set.iter()
-                    .flat_map(|(def, elements)| elements.iter().map(move |(key, element)| (*def, key, element)))
-                    .filter(|(_, key, _)| keys.as_ref().is_none_or(|keys| keys.contains(key)))
-                    .filter(|(_, key, element)| other.and_then(|o| o.get(*key)) != Some(*element))
-                    .map(|(def, key, element)| format!("  {}", element_text(def, key, element)))
-                    .collect::<Vec<_>>()
-            };
-            let of_wanted = wanted.map(|set: &Set| (&set.def, &set.elements));
-            let of_live = live.and_then(|set| Some((set.def.as_ref()?, &set.elements)));
-            let shape_differs = differing.is_none_or(|d| d.shape.is_some());
-            let shape = |def: Option<&crate::compile::ruleset::SetDef>| {
-                def.filter(|_| shape_differs).map(|def| crate::compile::print::set_shape_text(def)).into_iter()
-            };
-            Difference {
-                family,
-                object: format!("set {name}"),
-                removed: shape(of_live.map(|(def, _)| def)).chain(lines(of_live, of_wanted.map(|(_, e)| e))).collect(),
-                added: shape(of_wanted.map(|(def, _)| def)).chain(lines(of_wanted, of_live.map(|(_, e)| e))).collect(),
-            }
-        })
-        .collect()
+/// One family's tables side by side.
+struct Comparison<'a> {
+    family: Family,
+    wanted: &'a Table,
+    live: &'a LiveTable,
+    pending: &'a Pending,
 }
 
-fn chain_differences(family: Family, pending: &Pending, wanted: &Table, live: &LiveTable) -> Vec<Difference> {
-    let names: Vec<&Name> =
-        if pending.absent { wanted.chains.keys().collect() } else { pending.chains.keys().collect() };
-    let difference = |name: &Name| {
-        let ours: Vec<&Rule> = wanted.chains.get(name).iter().flat_map(|chain| &chain.rules).collect();
-        let live_rules = live.chains.get(name).map(|chain| chain.rules.as_slice()).unwrap_or_default();
-        let known = |exprs: &Vec<_>| ours.iter().find(|rule| lower(rule, family) == *exprs).map(|rule| rule_text(rule));
-        let in_force: Vec<String> = live_rules
-            .iter()
-            .map(|rule| match rule {
-                Some(exprs) => known(exprs).unwrap_or_else(|| exprs.iter().map(expr_text).collect::<Vec<_>>().join(" ")),
-                None => "a rule ferroproxy never writes".to_owned(),
-            })
-            .map(|line| format!("  {line}"))
-            .collect();
-        let now: Vec<String> = ours.iter().map(|rule| format!("  {}", rule_text(rule))).collect();
-        Difference {
-            family,
-            object: format!("chain {name}"),
-            removed: in_force.iter().filter(|line| !now.contains(line)).cloned().collect(),
-            added: now.iter().filter(|line| !in_force.contains(line)).cloned().collect(),
+impl Comparison<'_> {
+    fn differences(&self) -> Vec<Difference> {
+        if self.pending.absent {
+            let table = self.difference("table", Vec::new(), vec![format!("table {} {TABLE}", self.family.nft())]);
+            let sets = self.wanted.sets.keys().map(|name| self.set(name, None));
+            let chains = self.wanted.chains.keys().map(|name| self.chain(name));
+            return std::iter::once(table).chain(sets).chain(chains).collect();
         }
-    };
-    names.into_iter().map(difference).collect()
+        let sets = self.pending.sets.iter().map(|(name, differing)| self.set(name, Some(differing)));
+        let chains = self.pending.chains.keys().map(|name| self.chain(name));
+        sets.chain(chains).collect()
+    }
+
+    fn difference(&self, object: &str, removed: Vec<String>, added: Vec<String>) -> Difference {
+        Difference { family: self.family, object: object.to_owned(), removed, added }
+    }
+
+    /// A set: only the elements that differ, or all of them when the set itself has to be made anew.
+    fn set(&self, name: &Name, differing: Option<&PendingSet>) -> Difference {
+        let wanted = self.wanted.sets.get(name);
+        let live = self.live.sets.get(name);
+        let keyword = wanted.map(|set| &set.def).or(live.and_then(|set| set.def.as_ref())).map_or("set", set_keyword);
+        let object = format!("{keyword} {name}");
+        if let Some(PendingSet { shape: None, elements }) = differing {
+            return self.elements(&object, wanted, elements);
+        }
+        let removed = live.and_then(|set| Some(whole(set.def.as_ref()?, &set.elements))).unwrap_or_default();
+        let added = wanted.map(|set| whole(&set.def, &set.elements)).unwrap_or_default();
+        self.difference(&object, removed, added)
+    }
+
+    fn elements(&self, object: &str, wanted: Option<&Set>, in_force: &BTreeMap<Bytes, Option<Element>>) -> Difference {
+        let Some(wanted) = wanted else { return self.difference(object, Vec::new(), Vec::new()) };
+        let line = |key: &Bytes, element: &Element| format!("  {}", element_text(&wanted.def, key, element));
+        let removed = in_force.iter().filter_map(|(key, element)| Some(line(key, element.as_ref()?)));
+        let added = in_force.keys().filter_map(|key| Some(line(key, wanted.elements.get(key)?)));
+        self.difference(object, removed.collect(), added.collect())
+    }
+
+    fn chain(&self, name: &Name) -> Difference {
+        let wanted = self.wanted.chains.get(name);
+        let ours = wanted.map(|chain| self.rules(chain)).unwrap_or_default();
+        let in_force = self.live.chains.get(name).map(|chain| self.live_rules(chain, wanted)).unwrap_or_default();
+        self.difference(&format!("chain {name}"), in_force, ours)
+    }
+
+    fn rules(&self, chain: &Chain) -> Vec<String> {
+        chain.rules.iter().map(|rule| format!("  {}", rule_text(rule, self.family))).collect()
+    }
+
+    /// Rules in force: as ours where they are, else in the kernel's own words.
+    fn live_rules(&self, live: &LiveChain, wanted: Option<&Chain>) -> Vec<String> {
+        let ours: Vec<_> = wanted.iter().flat_map(|chain| &chain.rules).collect();
+        let text = |rule: &Option<Vec<_>>| match rule {
+            Some(exprs) => match ours.iter().find(|rule| lower(rule, self.family) == *exprs) {
+                Some(rule) => rule_text(rule, self.family),
+                None => program_text(exprs),
+            },
+            None => "a rule ferroproxy never writes".to_owned(),
+        };
+        live.rules.iter().map(|rule| format!("  {}", text(rule))).collect()
+    }
+}
+
+/// All lines of a set.
+fn whole(def: &SetDef, elements: &BTreeMap<Bytes, Element>) -> Vec<String> {
+    let shape = definition_items(def).into_iter().map(|item| format!("  {item}"));
+    shape.chain(elements.iter().map(|(key, element)| format!("  {}", element_text(def, key, element)))).collect()
 }

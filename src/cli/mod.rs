@@ -14,9 +14,9 @@ mod version;
 
 use std::process::ExitCode;
 
-use args::{Cli, Command, ConfigArgs};
+use args::{Cli, Command, ConfigArgs, LogArgs};
 
-use crate::model::Config;
+use crate::model::{Config, LogConfig, LogFormat};
 
 /// `diff`: the kernel holds what the source asks for. Everything else: done.
 pub const OK: u8 = 0;
@@ -57,10 +57,17 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Render(args) => render::render(&resolved(&args.config)?),
         Command::Diff(args) => diff::diff(&resolved(&args.config)?, args.output),
         Command::Cleanup(args) => {
-            logging::start(&args.log.resolved());
+            logging::start(&LogConfig { verbosity: args.log.v.unwrap_or_default(), format: log_format(&args.log) });
             cleanup::cleanup()
         }
         Command::Version(args) => version::version(args.output),
+    }
+}
+
+fn log_format(args: &LogArgs) -> LogFormat {
+    match args.logging_format.as_deref() {
+        Some("json") => LogFormat::Json,
+        _ => LogFormat::Text,
     }
 }
 

@@ -42,7 +42,7 @@ pub fn resolve(args: &ConfigArgs, env: &dyn Environment) -> Result<(Config, Vec<
     let mut warnings = Vec::new();
     let mut file = match &args.source.config {
         Some(path) => read(path, args.source.strict, &mut warnings)?,
-        None => from_flags::configuration(&args.settings).map_err(|errors| by_flag(errors, args))?,
+        None => from_flags::configuration(args).map_err(|errors| by_flag(errors, args))?,
     };
     flags_without_effect(args, &mut warnings);
     override_logging(args, &mut file);
@@ -154,7 +154,7 @@ fn mode(
     };
     known_mode(chosen, args)?;
     if written != "nftables" && matches!(source_kind(args), Kind::Api) {
-        legacy(written, file, warnings);
+        legacy(written, flag.is_some(), file, warnings);
     }
     Ok(ProxyMode::Nftables)
 }
@@ -175,11 +175,14 @@ fn known_mode(mode: &str, args: &ConfigArgs) -> Result<(), ConfigError> {
 }
 
 /// What changes for someone who comes from another mode of kube-proxy.
-fn legacy(written: &str, file: &KubeProxyConfiguration, warnings: &mut Vec<String>) {
-    warnings.push(match written {
-        "" => "mode is not set: ferroproxy uses nftables, where kube-proxy would use iptables".to_owned(),
-        other => format!("mode {other:?} is overridden by --proxy-mode: ferroproxy uses nftables"),
-    });
+fn legacy(written: &str, overridden: bool, file: &KubeProxyConfiguration, warnings: &mut Vec<String>) {
+    match (written, overridden) {
+        ("", true) => {}
+        ("", false) => {
+            warnings.push("mode is not set: ferroproxy uses nftables, where kube-proxy would use iptables".to_owned());
+        }
+        (other, _) => warnings.push(format!("mode {other:?} is overridden by --proxy-mode: ferroproxy uses nftables")),
+    }
     if file.node_port_addresses.as_ref().is_none_or(Vec::is_empty) {
         warnings.push(
             "nodePortAddresses is not set: in nftables mode node ports answer on the node's primary addresses only, \
@@ -240,10 +243,7 @@ fn source(
         return Ok(SourceConfig::Manifests(dir.clone()));
     }
     let written = file.client_connection.as_ref().and_then(|client| client.kubeconfig.as_deref());
-    let kubeconfig = match &args.source.config {
-        Some(_) => written.filter(|path| !path.is_empty()).map(PathBuf::from),
-        None => args.source.kubeconfig.clone().filter(|path| !path.as_os_str().is_empty()),
-    };
+    let kubeconfig = written.filter(|path| !path.is_empty()).map(PathBuf::from);
     let master = args.source.master.clone().filter(|url| !url.is_empty());
     match &kubeconfig {
         Some(path) => {

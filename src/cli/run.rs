@@ -40,9 +40,8 @@ async fn follow(
     once: bool,
     file: Option<&Path>,
 ) -> anyhow::Result<Ending> {
-    let observer = Observer::new(&config, &families);
+    let observer = Observer::new(config.sync_period)?;
     let mut feed = feed(&config).await?;
-    observer.watch_source(feed.stats.clone());
     let servers = match once {
         true => None,
         false => Some(observer.serve(&config).await?),
@@ -51,11 +50,11 @@ async fn follow(
     let changed = super::reload::watch(file)?;
     let agent = Agent::new(config, families, netlink, observer, once);
     let ending = tokio::select! {
-        ending = agent.run(&mut feed.events, stop_signal()) => ending,
+        ending = agent.run(&mut feed, stop_signal()) => ending,
         message = changed => bail!("{message}"),
     };
     if let Some(servers) = servers {
-        servers.stop().await;
+        servers.shutdown().await;
     }
     info!(?ending, "ferroproxy ends; the rules stay in place");
     Ok(ending)
@@ -84,7 +83,10 @@ async fn stop_signal() {
 
 /// Sysctls and the OOM score. Where they cannot be set, that is a warning: rules matter more.
 fn prepare_node(config: &Config) {
-    for warning in host::prepare(config) {
+    let root = Path::new("/");
+    let mut warnings = host::apply_conntrack(&config.conntrack, host::cores(root), root);
+    warnings.extend(host::set_oom_score(config.oom_score_adj, root).err());
+    for warning in warnings {
         warn!("{warning}");
     }
 }

@@ -9,6 +9,7 @@ pub mod expr;
 mod frame;
 pub mod layout;
 pub mod lower;
+pub mod print;
 pub mod ruleset;
 pub mod seed;
 pub mod settings;

@@ -17,6 +17,17 @@ pub enum ObjectKind {
     Manifest,
 }
 
+impl ObjectKind {
+    /// All of them.
+    pub const ALL: [ObjectKind; 5] = [
+        ObjectKind::Service,
+        ObjectKind::EndpointSlice,
+        ObjectKind::Node,
+        ObjectKind::ServiceCidr,
+        ObjectKind::Manifest,
+    ];
+}
+
 impl fmt::Display for ObjectKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

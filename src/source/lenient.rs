@@ -3,8 +3,9 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::forward_to_deserialize_any;
 
 /// A value that was absent (or `null`), good, or of the wrong form.
 ///
@@ -79,7 +80,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for LenientVisitor<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let result = T::deserialize(SeqAccessDeserializer::new(&mut seq));
+        let result = T::deserialize(List(&mut seq));
         while seq.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Lenient::of(result))
     }
@@ -88,6 +89,31 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for LenientVisitor<T> {
         let result = T::deserialize(MapAccessDeserializer::new(&mut map));
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Lenient::of(result))
+    }
+}
+
+/// A list, and only a list: serde would read a struct from one by position.
+struct List<'a, A>(&'a mut A);
+
+impl<'de, A: SeqAccess<'de>> Deserializer<'de> for List<'_, A> {
+    type Error = A::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
+        visitor.visit_seq(self.0)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        _visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        Err(A::Error::custom("invalid type: sequence, expected a map"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 
@@ -136,6 +162,11 @@ mod tests {
         assert_eq!(list[0], Lenient::Good("a".into()));
         assert!(is_bad(&list[1]) && is_bad(&list[2]));
         assert_eq!(list[3], Lenient::Good("b".into()));
+    }
+
+    #[test]
+    fn a_list_is_no_struct() {
+        assert!(is_bad(&thing(r#"{"inner":[1,["a"]]}"#).inner));
     }
 
     #[test]

@@ -82,6 +82,11 @@ impl State {
         std::mem::take(&mut self.changes)
     }
 
+    /// What has changed since the changes were last taken.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     /// Whether anything waits to be taken.
     pub fn has_changes(&self) -> bool {
         !self.changes.is_empty()

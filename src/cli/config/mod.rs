@@ -1,7 +1,7 @@
 //! `KubeProxyConfiguration` (`kubeproxy.config.k8s.io/v1alpha1`): read, defaulted, checked, lowered to [`crate::model::Config`]'s words.
 //!
-//! [`types`] is the file as written; [`parse`] reads it and names what it does not know; [`defaults`] fills the rest as
-//! kube-proxy does; [`lower`] turns it into the model's words and collects every mistake with the field's name.
+//! `types` is the file as written; `parse` reads it and names what it does not know; `defaults` fills the rest as
+//! kube-proxy does; `lower` turns it into the model's words and collects every mistake with the field's name.
 
 mod address;
 mod defaults;
@@ -18,7 +18,7 @@ pub(crate) use defaults::{HEALTHZ_PORT, METRICS_PORT, OFF, fill};
 pub(crate) use duration::GoDuration;
 pub(crate) use lower::{Lowered, lower, sections_without_effect};
 pub(crate) use parse::parse;
-pub(crate) use types::{Conntrack, DetectLocal, KubeProxyConfiguration, Nftables};
+pub(crate) use types::{ClientConnection, Conntrack, DetectLocal, KubeProxyConfiguration, Nftables};
 
 /// The group and version of the file.
 pub(crate) const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_path_to_error::Track;
-use serde_saphyr::{Error as YamlError, Options};
+use serde_saphyr::{Error as YamlError, Options, UserMessageFormatter};
 
 use super::types::KubeProxyConfiguration;
 use super::{API_VERSION, KIND};
@@ -64,12 +64,19 @@ fn options() -> Options {
 
 /// `path: message` with the line, whichever of them is known.
 fn describe(error: &YamlError, path: Option<&str>) -> String {
-    let message = error.to_string();
+    let message = error.render_with_formatter(&UserMessageFormatter);
+    let message = IN_PLAIN_WORDS.iter().fold(message, |message, (parser, plain)| message.replace(parser, plain));
     match path {
         Some(path) if !path.is_empty() && path != "." => format!("{path}: {message}"),
         _ => message,
     }
 }
+
+/// The parser speaks of its events; a user writes lists and mappings.
+const IN_PLAIN_WORDS: &[(&str, &str)] = &[
+    ("expected sequence start", "expected a list"),
+    ("expected mapping start", "expected a mapping of keys to values"),
+];
 
 /// `a.b[2].c`.
 fn path_of(path: &serde_ignored::Path<'_>) -> String {
@@ -138,6 +145,20 @@ mod tests {
         let text =
             r#"{"apiVersion":"kubeproxy.config.k8s.io/v1alpha1","kind":"KubeProxyConfiguration","mode":"nftables"}"#;
         assert_eq!(parse(text).unwrap().config.mode.as_deref(), Some("nftables"));
+    }
+
+    #[test]
+    fn a_list_and_a_mapping_are_called_so() {
+        assert!(error_of("nodePortAddresses: 10.0.0.0/8\n").starts_with("nodePortAddresses: expected a list"));
+        assert!(error_of("nftables: on\n").starts_with("nftables: expected a mapping"));
+    }
+
+    #[test]
+    fn one_document_with_each_key_once() {
+        for body in ["---\nmode: nftables\n", "mode: nftables\nmode: ipvs\n"] {
+            let error = error_of(body);
+            assert!(error.contains("line 4") && !error.contains("from_str") && !error.contains("Policy"), "{error}");
+        }
     }
 
     #[test]

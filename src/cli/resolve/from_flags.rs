@@ -1,15 +1,20 @@
 //! Flags, said as the configuration file would say them.
 
-use crate::cli::args::SettingArgs;
+use crate::cli::args::{ConfigArgs, SettingArgs};
 use crate::cli::config::{
-    Conntrack, DetectLocal, FieldError, GoDuration, HEALTHZ_PORT, KubeProxyConfiguration, METRICS_PORT, Nftables, OFF,
-    default_port,
+    ClientConnection, Conntrack, DetectLocal, FieldError, GoDuration, HEALTHZ_PORT, KubeProxyConfiguration,
+    METRICS_PORT, Nftables, OFF, default_port,
 };
 
 /// The file these flags amount to. Only durations can be wrong already.
-pub(super) fn configuration(flags: &SettingArgs) -> Result<KubeProxyConfiguration, Vec<FieldError>> {
+pub(super) fn configuration(args: &ConfigArgs) -> Result<KubeProxyConfiguration, Vec<FieldError>> {
+    let flags = &args.settings;
     let mut errors = Vec::new();
     let config = KubeProxyConfiguration {
+        client_connection: Some(ClientConnection {
+            kubeconfig: args.source.kubeconfig.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            ..ClientConnection::default()
+        }),
         mode: flags.proxy_mode.clone(),
         cluster_cidr: flags.cluster_cidr.clone(),
         detect_local_mode: flags.detect_local_mode.clone(),

@@ -33,7 +33,9 @@ pub enum ConnectError {
         reason: String,
     },
     /// No kubeconfig was given and there is no in-cluster environment.
-    #[error("no kubeconfig was given, and this is no pod of a cluster: {0} (give --kubeconfig, or --manifests for no cluster)")]
+    #[error(
+        "no kubeconfig was given, and this is no pod of a cluster: {0} (give --kubeconfig, or --manifests for no cluster)"
+    )]
     NotInCluster(String),
     /// `--master` is no URL.
     #[error("--master {given:?}: {reason}")]

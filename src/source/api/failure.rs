@@ -63,7 +63,10 @@ impl Failure {
     pub(super) fn words(&self, verb: &str, resource: &str) -> String {
         match (self.code(), self.status()) {
             (Some(403), Some(status)) => {
-                format!("missing permission: verb {verb:?} on resource {resource:?} (the server says: {})", status.message)
+                format!(
+                    "missing permission: verb {verb:?} on resource {resource:?} (the server says: {})",
+                    status.message
+                )
             }
             (Some(401), Some(status)) => format!("the server does not accept our credentials: {}", status.message),
             (Some(code), Some(status)) => format!("{} ({code} {})", status.message, status.reason),
@@ -97,7 +100,10 @@ mod tests {
     #[test]
     fn a_refusal_names_the_permission() {
         let words = refused(403, "services is forbidden", "Forbidden").words("watch", "services");
-        assert!(words.contains("\"watch\"") && words.contains("\"services\"") && words.contains("is forbidden"), "{words}");
+        assert!(
+            words.contains("\"watch\"") && words.contains("\"services\"") && words.contains("is forbidden"),
+            "{words}"
+        );
     }
 
     #[test]

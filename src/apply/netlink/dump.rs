@@ -1,0 +1,183 @@
+//! Reading our tables back.
+
+use std::collections::BTreeMap;
+
+use super::attr::{Writer, attrs, by_kind, str_of, u32_of};
+use super::batch::{chain_kind, rule_kind};
+use super::element::{self, LIST_ELEMENTS, LIST_SET};
+use super::message::{DUMP, DUMP_INTERRUPTED, Head, Kind, TABLE_ATTR, family_number, message};
+use super::socket::{Failure, Refusal, Socket, trouble};
+use super::{errno, expr, set};
+use crate::apply::target::{CommitError, Live, LiveChain, LiveSet, LiveTable, Remedy};
+use crate::compile::ruleset::{ChainKind, Hook, HookPoint, Name, SetDef, TABLE};
+use crate::model::{Family, PerFamily};
+
+/// How often a dump is taken anew because somebody else changed the ruleset meanwhile.
+const ATTEMPTS: usize = 20;
+
+/// How often all dumps are taken anew when the generation moved between them. Other agents move it all the time, and only our own
+/// tables matter, so the last attempt counts.
+const ROUNDS: usize = 3;
+
+/// `NFTA_GEN_ID`.
+const GENERATION_ID: usize = 1;
+
+/// The generation of the namespace's ruleset.
+pub(super) fn generation(socket: &mut Socket) -> Result<u32, CommitError> {
+    let mut id = None;
+    let request = one(socket, Kind::GET_GENERATION, None, 0, |_| ());
+    let read = socket.request(&request, false, |message| {
+        if message.kind == Kind::NEW_GENERATION.number() {
+            id = message.body().and_then(|(_, body)| u32_of(by_kind::<2>(body)[GENERATION_ID]));
+        }
+    });
+    read.map_err(|failure| explain(failure, "asking for the generation"))?;
+    id.ok_or_else(|| trouble(None, Remedy::Retry, "the kernel did not tell the generation".to_owned()))
+}
+
+/// Both tables.
+pub(super) fn read_back(socket: &mut Socket) -> Result<Live, CommitError> {
+    let mut before = generation(socket)?;
+    for _ in 1..ROUNDS {
+        let live = tables(socket)?;
+        let after = generation(socket)?;
+        if before == after {
+            return Ok(live);
+        }
+        before = after;
+    }
+    tables(socket)
+}
+
+fn tables(socket: &mut Socket) -> Result<Live, CommitError> {
+    Ok(PerFamily { v4: table(socket, Family::V4)?, v6: table(socket, Family::V6)? })
+}
+
+fn table(socket: &mut Socket, family: Family) -> Result<Option<LiveTable>, CommitError> {
+    let request = one(socket, Kind::GET_TABLE, Some(family), 0, |w| w.put_str(TABLE_ATTR, TABLE));
+    match socket.request(&request, false, |_| ()) {
+        Ok(()) => {}
+        Err(Failure::Refused(refusals)) if refusals.iter().all(is_absent) => return Ok(None),
+        Err(failure) => return Err(explain(failure, "reading the table")),
+    }
+    let mut table = LiveTable { sets: BTreeMap::new(), chains: chains(socket, family)? };
+    for (name, def) in set_defs(socket, family)? {
+        let set = live_set(socket, family, &name, def)?;
+        table.sets.insert(name, set);
+    }
+    rules(socket, family, &mut table.chains)?;
+    Ok(Some(table))
+}
+
+/// ENOENT, or a kernel without the family.
+fn is_absent(refusal: &Refusal) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_raw_os_error(refusal.errno), Errno::NOENT | Errno::AFNOSUPPORT | Errno::OPNOTSUPP)
+}
+
+fn chains(socket: &mut Socket, family: Family) -> Result<BTreeMap<Name, LiveChain>, CommitError> {
+    let bodies = dump(socket, Kind::GET_CHAIN, family, |w| w.put_str(TABLE_ATTR, TABLE), "reading the chains")?;
+    let read = |body: &Vec<u8>| {
+        let chain = by_kind::<8>(body);
+        let name = str_of(chain[usize::from(chain_kind::NAME)])?.into();
+        let hook = chain[usize::from(chain_kind::HOOK)].and_then(|hook| {
+            let [_, point, priority] = by_kind::<3>(hook);
+            hook_of(str_of(chain[usize::from(chain_kind::TYPE)])?, u32_of(point)?, u32_of(priority)? as i32)
+        });
+        Some((name, LiveChain { hook, rules: Vec::new() }))
+    };
+    Ok(bodies.iter().filter(|body| set::is_ours(body)).filter_map(read).collect())
+}
+
+fn hook_of(kind: &str, point: u32, priority: i32) -> Option<Hook> {
+    use HookPoint::*;
+    let kind = [ChainKind::Nat, ChainKind::Filter].into_iter().find(|k| k.nft() == kind)?;
+    let point = [Prerouting, Input, Forward, Output, Postrouting].into_iter().find(|p| p.number() == point)?;
+    Some(Hook { kind, point, priority })
+}
+
+fn rules(socket: &mut Socket, family: Family, chains: &mut BTreeMap<Name, LiveChain>) -> Result<(), CommitError> {
+    let bodies = dump(socket, Kind::GET_RULE, family, |w| w.put_str(TABLE_ATTR, TABLE), "reading the rules")?;
+    for body in bodies.iter().filter(|body| set::is_ours(body)) {
+        let rule = by_kind::<8>(body);
+        let chain = str_of(rule[usize::from(rule_kind::CHAIN)]).and_then(|name| chains.get_mut(name));
+        let exprs = rule[usize::from(rule_kind::EXPRESSIONS)].unwrap_or_default();
+        if let Some(chain) = chain {
+            chain.rules.push(expr::decode_rule(exprs, family));
+        }
+    }
+    Ok(())
+}
+
+fn set_defs(socket: &mut Socket, family: Family) -> Result<Vec<(Name, Option<SetDef>)>, CommitError> {
+    let bodies = dump(socket, Kind::GET_SET, family, |w| w.put_str(TABLE_ATTR, TABLE), "reading the sets")?;
+    Ok(bodies.iter().filter(|body| set::is_ours(body)).filter_map(|body| set::decode(body)).collect())
+}
+
+/// A set with its elements; one that holds what ferroproxy never writes is none of its shape.
+fn live_set(socket: &mut Socket, family: Family, name: &Name, def: Option<SetDef>) -> Result<LiveSet, CommitError> {
+    let unknown = LiveSet { def: None, elements: BTreeMap::new() };
+    let Some(def) = def else { return Ok(unknown) };
+    let ask = |w: &mut Writer| {
+        w.put_str(TABLE_ATTR, TABLE);
+        w.put_str(LIST_SET, name.as_str());
+    };
+    let bodies = dump(socket, Kind::GET_ELEMENTS, family, ask, &format!("reading the elements of {name}"))?;
+    let mut reader = element::Reader::new(&def);
+    for body in &bodies {
+        attrs(body).filter(|(kind, _)| *kind == LIST_ELEMENTS).for_each(|(_, list)| reader.list(list));
+    }
+    Ok(reader.finish().map_or(unknown, |elements| LiveSet { def: Some(def), elements }))
+}
+
+/// The attributes of every object of a kind; taken anew while others change the ruleset.
+fn dump(
+    socket: &mut Socket,
+    kind: Kind,
+    family: Family,
+    ask: impl Fn(&mut Writer),
+    what: &str,
+) -> Result<Vec<Vec<u8>>, CommitError> {
+    for _ in 0..ATTEMPTS {
+        let (mut bodies, mut interrupted) = (Vec::new(), false);
+        let request = one(socket, kind, Some(family), DUMP, &ask);
+        let read = socket.request(&request, true, |message| {
+            interrupted |= message.flags & DUMP_INTERRUPTED != 0;
+            if let Some((of, body)) = message.body().filter(|(of, _)| *of == family_number(family)) {
+                debug_assert_eq!(of, family_number(family));
+                bodies.push(body.to_vec());
+            }
+        });
+        match read {
+            Ok(()) if interrupted => continue,
+            Ok(()) => return Ok(bodies),
+            Err(Failure::Refused(refusals)) if refusals.iter().all(is_interrupted) => continue,
+            Err(failure) => return Err(explain(failure, &format!("{}: {what}", family.nft()))),
+        }
+    }
+    let message = format!("{}: {what}: others kept changing the ruleset", family.nft());
+    Err(trouble(None, Remedy::Retry, message))
+}
+
+/// EINTR: the dump's table was changed; ENOENT inside a dump: an object went meanwhile.
+fn is_interrupted(refusal: &Refusal) -> bool {
+    refusal.errno == rustix::io::Errno::INTR.raw_os_error()
+}
+
+fn one(socket: &Socket, kind: Kind, family: Option<Family>, flags: u16, fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut w = Writer::default();
+    message(&mut w, Head { kind, flags, family, seq: socket.seq().wrapping_add(1) }, fill);
+    w.bytes
+}
+
+fn explain(failure: Failure, what: &str) -> CommitError {
+    match failure {
+        Failure::Trouble(error) => error,
+        Failure::Refused(refusals) => {
+            let number = refusals.first().map_or(0, |refusal| refusal.errno);
+            let said = refusals.iter().find_map(|r| r.words.as_deref()).unwrap_or("nothing");
+            let message = format!("{what}: {}; the kernel says: {said}", errno::words(number));
+            trouble(Some(number), errno::remedy(number), message)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The kernel as a target: our own encoder for nf_tables over netlink, and its socket.
+//!
+//! One transaction is one batch in one `sendmsg`; the kernel commits it whole or not at all. Success is the ack of the batch's last
+//! real message and no error at all.
+
+mod attr;
+mod batch;
+mod commit;
+mod dump;
+mod element;
+mod errno;
+mod expr;
+mod field;
+mod message;
+mod probe;
+mod set;
+mod socket;
+mod userdata;
+
+pub use probe::{FamilySupport, Probe};
+
+use batch::Options;
+use rustix::io::Errno;
+use socket::Socket;
+
+use super::target::{CommitError, Live, Receipt, Target};
+use super::transaction::Transaction;
+
+/// nf_tables of one network namespace: the one of the thread that opened it.
+#[derive(Debug)]
+pub struct Netlink {
+    socket: Socket,
+}
+
+impl Netlink {
+    /// Opens nf_tables in this thread's network namespace.
+    ///
+    /// # Errors
+    /// A [`CommitError`] that says what is missing: CAP_NET_ADMIN, or nf_tables in the kernel.
+    pub fn open() -> Result<Netlink, CommitError> {
+        let mut netlink = Netlink { socket: Socket::open()? };
+        match netlink.generation() {
+            Ok(_) => Ok(netlink),
+            Err(error) => Err(explain_open(error)),
+        }
+    }
+
+    /// Commits like [`Target::commit`], but only if the generation of the ruleset is still this one; else ERESTART, to retry.
+    pub fn commit_at(&mut self, transaction: &Transaction, generation: Option<u32>) -> Receipt {
+        commit::commit(&mut self.socket, transaction, Options { generation, dry_run: false })
+    }
+
+    /// Lets the kernel validate a transaction and discard it. Nothing changes, not even the generation.
+    pub fn check(&mut self, transaction: &Transaction) -> Receipt {
+        commit::commit(&mut self.socket, transaction, Options { generation: None, dry_run: true })
+    }
+
+    /// Finds out what this kernel lacks of what ferroproxy needs, in dry runs.
+    ///
+    /// # Errors
+    /// [`CommitError`] when the kernel does not answer.
+    pub fn probe(&mut self) -> Result<Probe, CommitError> {
+        probe::probe(self)
+    }
+}
+
+impl Target for Netlink {
+    fn commit(&mut self, transaction: &Transaction) -> Receipt {
+        self.commit_at(transaction, None)
+    }
+
+    fn read_back(&mut self) -> Result<Live, CommitError> {
+        dump::read_back(&mut self.socket)
+    }
+
+    fn generation(&mut self) -> Result<u32, CommitError> {
+        dump::generation(&mut self.socket)
+    }
+}
+
+fn explain_open(mut error: CommitError) -> CommitError {
+    error.message = match error.errno.map(Errno::from_raw_os_error) {
+        Some(Errno::PERM) => {
+            "nf_tables refuses: ferroproxy needs CAP_NET_ADMIN in this network namespace (run it as root, or give \
+                              its container NET_ADMIN and the host network)"
+                .to_owned()
+        }
+        Some(Errno::INVAL | Errno::OPNOTSUPP) => {
+            "this kernel has no nf_tables (CONFIG_NF_TABLES, module nf_tables)".to_owned()
+        }
+        _ => error.message,
+    };
+    error
+}

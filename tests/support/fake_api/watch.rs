@@ -1,0 +1,149 @@
+//! Open watches.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use hyper::body::{Bytes, Frame};
+use serde_json::{Value, json};
+use tokio::sync::broadcast::Receiver;
+
+use super::Shared;
+use super::fault::Disturbance;
+use super::query::Query;
+use super::serve::{Piece, status};
+use super::store::Resource;
+
+/// One open watch.
+struct Watch {
+    shared: Arc<Shared>,
+    live: Receiver<Option<(Resource, Disturbance)>>,
+    resource: Resource,
+    query: Query,
+    /// The version up to which events were sent.
+    sent: u64,
+    /// Pieces that wait to be sent.
+    waiting: Vec<Piece>,
+    /// Nothing follows what waits.
+    ended: bool,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.state().watch_closed(self.resource);
+    }
+}
+
+type Refusal = (u16, &'static str);
+
+/// Opens a watch, or refuses to.
+pub(crate) fn open(
+    shared: Arc<Shared>,
+    resource: Resource,
+    query: Query,
+) -> Result<BoxStream<'static, Piece>, Refusal> {
+    let live = shared.live.subscribe();
+    let mut state = shared.state();
+    if query.is("sendInitialEvents") && !state.streaming {
+        return Err((422, "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"));
+    }
+    let after = query.get("resourceVersion").parse().unwrap_or(0);
+    let initial = query.is("sendInitialEvents") || after == 0;
+    let gone = !initial && after < state.oldest;
+    if gone && state.gone_as_http {
+        return Err((410, "too old resource version"));
+    }
+    state.watch_opened(resource);
+    let mut waiting = Vec::new();
+    if initial {
+        let objects = state.listed(resource, &query);
+        waiting.extend(objects.into_iter().map(|object| line(&json!({"type": "ADDED", "object": object}))));
+    }
+    if query.is("sendInitialEvents") {
+        waiting.push(line(&bookmark(resource, state.version, json!({"k8s.io/initial-events-end": "true"}))));
+    }
+    if gone {
+        waiting.push(line(&error(410)));
+    }
+    let sent = if initial { state.version } else { after };
+    drop(state);
+    let watch = Watch { shared, live, resource, query, sent, waiting, ended: gone };
+    Ok(futures::stream::unfold(watch, Watch::next).boxed())
+}
+
+impl Watch {
+    async fn next(mut self) -> Option<(Piece, Watch)> {
+        loop {
+            if !self.waiting.is_empty() {
+                return Some((self.waiting.remove(0), self));
+            }
+            if self.ended {
+                return None;
+            }
+            self.catch_up();
+            if self.waiting.is_empty() {
+                match self.live.recv().await {
+                    Ok(Some((resource, disturbance))) if resource == self.resource => {
+                        self.catch_up();
+                        self.disturb(disturbance);
+                    }
+                    Ok(_) => {}
+                    Err(_) => self.ended = true,
+                }
+            }
+        }
+    }
+
+    fn catch_up(&mut self) {
+        let state = self.shared.state();
+        let events = state.events(self.resource, &self.query, self.sent);
+        self.waiting.extend(events.iter().map(line));
+        self.sent = self.sent.max(state.version);
+    }
+
+    fn disturb(&mut self, disturbance: Disturbance) {
+        match disturbance {
+            Disturbance::Drop => self.cut(),
+            Disturbance::Close => self.ended = true,
+            Disturbance::Error(code) => {
+                self.waiting.push(line(&error(code)));
+                self.ended = true;
+            }
+            Disturbance::Line(text) => self.waiting.push(Ok(Frame::data(Bytes::from(format!("{text}\n"))))),
+            Disturbance::HalfLine => {
+                self.waiting.push(Ok(Frame::data(Bytes::from_static(b"{\"type\":\"ADDED\",\"object\":{\"meta"))));
+                self.cut();
+            }
+            Disturbance::Replay => {
+                let events = self.shared.state().events(self.resource, &self.query, 0);
+                self.waiting.extend(events.iter().map(line));
+            }
+            Disturbance::Bookmark => {
+                let state = self.shared.state();
+                if state.bookmarks && self.query.is("allowWatchBookmarks") {
+                    self.waiting.push(line(&bookmark(self.resource, state.version, json!({}))));
+                }
+            }
+        }
+    }
+
+    fn cut(&mut self) {
+        self.waiting.push(Err(std::io::Error::other("cut")));
+        self.ended = true;
+    }
+}
+
+fn line(event: &Value) -> Piece {
+    Ok(Frame::data(Bytes::from(format!("{event}\n"))))
+}
+
+fn error(code: u16) -> Value {
+    json!({"type": "ERROR", "object": status(code, "a planned error event")})
+}
+
+fn bookmark(resource: Resource, version: u64, annotations: Value) -> Value {
+    json!({"type": "BOOKMARK", "object": {
+        "kind": resource.kind(), "apiVersion": resource.api_version(),
+        "metadata": {"resourceVersion": version.to_string(), "creationTimestamp": null, "annotations": annotations},
+    }})
+}

@@ -1,0 +1,5 @@
+#![allow(dead_code, unreachable_pub)]
+//! What tests share.
+
+pub mod fake_api;
+pub mod world;
