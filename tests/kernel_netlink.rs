@@ -657,3 +657,16 @@ fn another_table_is_none_of_ours() {
         Family::ALL.into_iter().for_each(|family| assert_live(netlink, family, &full(family, 3)));
     });
 }
+
+#[test]
+fn a_namespace_is_removed_when_its_test_panics() {
+    if !netns::is_possible() {
+        return;
+    }
+    let netns = Netns::new("panic");
+    let path = std::path::PathBuf::from(format!("/run/netns/{}", netns.name()));
+    assert!(path.exists());
+    let panicking = std::panic::AssertUnwindSafe(move || netns.enter(|| panic!("as a failing test does")));
+    std::panic::catch_unwind(panicking).expect_err("the panic goes on outside the namespace");
+    assert!(!path.exists());
+}
