@@ -12,8 +12,6 @@ use crate::stage::Stage;
 const PACE: Duration = Duration::from_millis(1);
 /// Connections each client makes before and after a change.
 const BETWEEN: usize = 100;
-/// How much of a transaction is printed, in lines.
-const SHOWN: usize = 24;
 
 /// Prints each change; answers how many expectations failed.
 pub(crate) fn show(stage: &Stage, proxy: &Proxy) -> Result<usize> {
@@ -63,13 +61,19 @@ fn change(stage: &Stage, proxy: &Proxy, count: usize, print: bool) -> Result<usi
     Ok(check(spent.count >= 1.0, "`ferroproxy diff` beside the daemon: the kernel holds what the manifests say"))
 }
 
+/// Prints the IPv4 half; the other one says the same of IPv6.
 fn show_transaction(transaction: &str) {
     note("What will be committed (`ferroproxy diff --output json`), as nft would be told:");
-    let lines: Vec<&str> = transaction.lines().collect();
-    lines.iter().take(SHOWN).for_each(|line| rule(line));
-    if lines.len() > SHOWN {
-        note(&format!("... and {} more lines, most of them the same for IPv6", lines.len() - SHOWN));
+    let (mut shown, mut hidden, mut inside) = (0, 0, false);
+    for line in transaction.lines() {
+        let continues = line.starts_with(['\t', ' ', '}']);
+        inside = if continues { inside } else { line.contains(" ip ferroproxy") };
+        if inside {
+            rule(line);
+        }
+        *(if inside { &mut shown } else { &mut hidden }) += 1;
     }
+    note(&format!("({shown} lines for IPv4; {hidden} more for IPv6, in the same batch)"));
 }
 
 /// Checks that from now on exactly the first `count` endpoints answer.
