@@ -197,6 +197,7 @@ async fn cut_connections_lose_nothing() {
         world.until(&mut feed, |world| world.services.objects.len() == 3 + 2 * n).await;
     }
     assert_eq!(world.services.lists, 1, "a cut watch goes on where it was");
+    assert_eq!(feed.stats.restarts(ObjectKind::Service), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ mod meta;
 mod node;
 mod service;
 mod service_cidr;
+mod service_ports;
 mod slice;
 mod text;
 

@@ -1,14 +1,11 @@
 //! Services.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::model::{
-    Change, Event, Family, ObjectKind, ObjectName, Protocol, Service, ServiceKind, ServicePort, TrafficPolicy,
-};
+use crate::model::{Change, Event, Family, ObjectKind, ObjectName, Service, ServiceKind, TrafficPolicy};
 
 use super::address::{parse_ip, special};
 use super::findings::Findings;
@@ -16,6 +13,7 @@ use super::intern::Interner;
 use super::kind::{Kind, Origin, Parsed};
 use super::lenient::Lenient;
 use super::meta::{HEADLESS, Meta, PROXY_NAME, slim_resource};
+use super::service_ports::{SlimPort, ports};
 use super::text::Text;
 
 /// The API's default for `sessionAffinityConfig.clientIP.timeoutSeconds`.
@@ -51,15 +49,6 @@ struct Spec {
     session_affinity_config: Lenient<AffinityConfig>,
     load_balancer_source_ranges: List<Text<IpNet>>,
     health_check_node_port: Lenient<i64>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct SlimPort {
-    name: Lenient<String>,
-    protocol: Lenient<Text<Protocol>>,
-    port: Lenient<i64>,
-    node_port: Lenient<i64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -225,90 +214,6 @@ fn load_balancer_ips(status: Lenient<Status>, out: &mut Findings<'_>) -> Vec<IpA
         ips.extend(ip.map(|Text(ip)| ip).filter(|ip| !ips.contains(ip)));
     }
     ips
-}
-
-fn ports(
-    list: List<SlimPort>,
-    kind: ServiceKind,
-    origin: Origin,
-    names: &mut Interner,
-    out: &mut Findings<'_>,
-) -> Vec<ServicePort> {
-    let mut ports = Vec::new();
-    let (mut seen_names, mut seen_ports) = (BTreeSet::new(), BTreeSet::new());
-    for (place, slim) in out.items(list, "spec.ports", "this port is left out") {
-        let Some(port) = one_port(place, slim, kind, origin, names, out) else { continue };
-        if !seen_names.insert(port.name.clone()) {
-            out.reject(format_args!("spec.ports[{place}].name"), "used twice; this port is left out");
-        } else if !seen_ports.insert((port.protocol, port.port)) {
-            out.reject(format_args!("spec.ports[{place}].port"), "used twice; this port is left out");
-        } else {
-            ports.push(port);
-        }
-    }
-    ports
-}
-
-fn one_port(
-    place: usize,
-    slim: SlimPort,
-    kind: ServiceKind,
-    origin: Origin,
-    names: &mut Interner,
-    out: &mut Findings<'_>,
-) -> Option<ServicePort> {
-    let skip = "this port is left out";
-    let at = |field: &str| format!("spec.ports[{place}].{field}");
-    let name = good(slim.name, || at("name"), out, skip)?.unwrap_or_default();
-    let protocol = good(slim.protocol, || at("protocol"), out, skip)?.map_or(Protocol::Tcp, |Text(protocol)| protocol);
-    let Some(number) = good(slim.port, || at("port"), out, skip)? else {
-        out.reject(at("port"), format!("absent; {skip}"));
-        return None;
-    };
-    let port = out.port(number, at("port"), skip)?;
-    let node_port = node_port(slim.node_port, &at("nodePort"), kind, origin, out);
-    Some(ServicePort { name: names.name(&name), protocol, port, node_port })
-}
-
-/// `None` when the field was given and is bad, `Some(None)` when it is absent.
-fn good<T>(
-    value: Lenient<T>,
-    field: impl FnOnce() -> String,
-    out: &mut Findings<'_>,
-    consequence: &str,
-) -> Option<Option<T>> {
-    match value {
-        Lenient::Bad(_) => {
-            out.take(value, field(), consequence);
-            None
-        }
-        Lenient::Absent => Some(None),
-        Lenient::Good(value) => Some(Some(value)),
-    }
-}
-
-fn node_port(
-    value: Lenient<i64>,
-    field: &str,
-    kind: ServiceKind,
-    origin: Origin,
-    out: &mut Findings<'_>,
-) -> Option<u16> {
-    let ignored = "the node port is left out";
-    let absent = matches!(value, Lenient::Absent);
-    match out.take(value, field, ignored).unwrap_or(0) {
-        0 => {
-            if absent && kind == ServiceKind::NodePort && origin == Origin::Manifest {
-                out.reject(field, "absent, and manifests have no API server to allocate one");
-            }
-            None
-        }
-        _ if kind == ServiceKind::ClusterIp => {
-            out.reject(field, format!("a Service of type ClusterIP has no node ports; {ignored}"));
-            None
-        }
-        number => out.port(number, field, ignored),
-    }
 }
 
 fn policy(value: Lenient<Text<TrafficPolicy>>, field: &str, out: &mut Findings<'_>) -> TrafficPolicy {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::{Protocol, ServicePort};
 
 fn parse_from(origin: Origin, json: Value) -> Parsed<ObjectName, Service> {
     let slim: SlimService = serde_json::from_value(json).expect("a slim type takes any object");

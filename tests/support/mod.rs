@@ -1,5 +1,8 @@
+//! Helpers that the tests share.
+// Every test binary compiles them all and uses some.
 #![allow(dead_code, unreachable_pub)]
-//! What tests share.
 
 pub mod fake_api;
+pub mod lab;
+pub mod netns;
 pub mod world;

@@ -52,6 +52,16 @@ impl Writer {
         self.pad();
     }
 
+    /// One attribute with the bytes that `fill` appends.
+    pub(super) fn put_with(&mut self, kind: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 2]);
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        fill(&mut self.bytes);
+        self.close(start);
+        self.pad();
+    }
+
     /// An attribute that holds what `fill` writes; at most 65,535 bytes.
     pub(super) fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Writer)) {
         let start = self.open(kind);
@@ -67,7 +77,7 @@ impl Writer {
         start
     }
 
-    /// Ends the nested attribute that began at `start`.
+    /// Ends the attribute that began at `start`.
     pub(super) fn close(&mut self, start: usize) {
         let len = self.bytes.len() - start;
         debug_assert!(len <= usize::from(u16::MAX), "an attribute of {len} bytes");

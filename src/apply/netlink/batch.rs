@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::attr::{Attrs, Writer, attrs};
 use super::element::{self, LIST_ELEMENTS, LIST_SET, Purpose};
-use super::message::{ACK, APPEND, CREATE, HEADERS, Head, Kind, TABLE_ATTR, message, messages};
+use super::message::{ACK, APPEND, CREATE, FLAGS_AT, HEADERS, Head, Kind, TABLE_ATTR, message, messages};
 use super::{expr, set, userdata};
 use crate::apply::transaction::{Op, Transaction};
 use crate::compile::bytes::Bytes;
@@ -79,7 +79,7 @@ impl Batch {
 
     /// The operation a message belongs to.
     pub(super) fn op_of(&self, seq: u32) -> Option<(Family, usize)> {
-        let end = self.last_op_seq()?;
+        let end = self.acked_seq()?;
         let first = self.ops.first()?.0;
         let distance = seq.wrapping_sub(first);
         if distance > end.wrapping_sub(first) {
@@ -98,14 +98,11 @@ impl Batch {
         element::read_key(def, element)
     }
 
-    fn last_op_seq(&self) -> Option<u32> {
-        self.acked_seq()
-    }
-
     fn ask_for_ack(&mut self) {
         if let Some(start) = self.last {
-            let at = start + 6;
-            self.w.bytes[at] |= ACK as u8;
+            let flags = start + FLAGS_AT..start + FLAGS_AT + 2;
+            let asking = u16::from_ne_bytes([self.w.bytes[flags.start], self.w.bytes[flags.start + 1]]) | ACK;
+            self.w.bytes[flags].copy_from_slice(&asking.to_ne_bytes());
         }
     }
 
@@ -207,7 +204,7 @@ fn rule(w: &mut Writer, name: &Name, rule: &Rule, family: Family) {
     named(w, rule_kind::CHAIN, name);
     w.nest(rule_kind::EXPRESSIONS, |w| expr::encode_rule(w, &lower(rule, family), family));
     if let Some(comment) = rule.comment {
-        w.put(rule_kind::USERDATA, &userdata::comment(comment));
+        w.put_with(rule_kind::USERDATA, |out| userdata::comment(out, comment));
     }
 }
 

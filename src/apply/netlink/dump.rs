@@ -143,10 +143,8 @@ fn dump(
         let request = one(socket, kind, Some(family), DUMP, &ask);
         let read = socket.request(&request, true, |message| {
             interrupted |= message.flags & DUMP_INTERRUPTED != 0;
-            if let Some((of, body)) = message.body().filter(|(of, _)| *of == family_number(family)) {
-                debug_assert_eq!(of, family_number(family));
-                bodies.push(body.to_vec());
-            }
+            let body = message.body().filter(|(of, _)| *of == family_number(family));
+            bodies.extend(body.map(|(_, body)| body.to_vec()));
         });
         match read {
             Ok(()) if interrupted => continue,
@@ -159,7 +157,7 @@ fn dump(
     Err(trouble(None, Remedy::Retry, message))
 }
 
-/// EINTR: the dump's table was changed; ENOENT inside a dump: an object went meanwhile.
+/// EINTR: the ruleset changed while the kernel answered.
 fn is_interrupted(refusal: &Refusal) -> bool {
     refusal.errno == rustix::io::Errno::INTR.raw_os_error()
 }

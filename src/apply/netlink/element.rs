@@ -71,13 +71,17 @@ fn put_value(w: &mut Writer, def: &SetDef, value: &Value) {
 }
 
 fn put_userdata(w: &mut Writer, comment: Option<&str>, is_open: bool) {
-    let mut data = comment.map(userdata::comment).unwrap_or_default();
-    if is_open {
-        userdata::open_interval(&mut data);
+    if comment.is_none() && !is_open {
+        return;
     }
-    if !data.is_empty() {
-        w.put(kind::USERDATA, &data);
-    }
+    w.put_with(kind::USERDATA, |out| {
+        if let Some(comment) = comment {
+            userdata::comment(out, comment);
+        }
+        if is_open {
+            userdata::open_interval(out);
+        }
+    });
 }
 
 /// The next key; `None` after the last.

@@ -10,6 +10,9 @@ pub(super) const TABLE_ATTR: u16 = 1;
 /// Bytes of a netlink header.
 pub(super) const NL_HEADER: usize = 16;
 
+/// Where in a netlink header the flags are.
+pub(super) const FLAGS_AT: usize = 6;
+
 /// Bytes of the netlink and the netfilter header.
 pub(super) const HEADERS: usize = NL_HEADER + 4;
 
@@ -155,7 +158,7 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Received<'_>> {
         let word = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         let half = |at: usize| Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
         let len = word(0)? as usize;
-        let (kind, flags, seq) = (half(4)?, half(6)?, word(8)?);
+        let (kind, flags, seq) = (half(4)?, half(FLAGS_AT)?, word(8)?);
         let payload = bytes.get(NL_HEADER..len)?;
         bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
         Some(Received { kind, flags, seq, payload })

@@ -131,13 +131,12 @@ impl Socket {
         let seq = self.seq.wrapping_add(1);
         self.send(bytes, seq).map_err(Failure::Trouble)?;
         let (mut refusals, mut is_done) = (Vec::new(), false);
-        let mut read = |message: Received<'_>| {
-            match refusal(&message) {
-                Some(refusal) => refusals.push(refusal),
-                None if message.kind == DONE => is_done = true,
-                None if message.kind == ERROR => {}
-                None => each(message),
-            };
+        let mut read = |message: Received<'_>| match refusal(&message) {
+            _ if message.seq != seq => {}
+            Some(refusal) => refusals.push(refusal),
+            None if message.kind == DONE => is_done = true,
+            None if message.kind == ERROR => {}
+            None => each(message),
         };
         while self.receive(&mut read).map_err(Failure::Trouble)? {}
         match (refusals.is_empty(), is_done || !is_dump) {

@@ -46,17 +46,15 @@ const META_MARK: u32 = 3;
 const META_L4PROTO: u32 = 16;
 const RANDOM: u32 = 1;
 
-/// The userdata of a rule or element with this comment; longer ones are cut, for nft does not read them.
-pub(super) fn comment(text: &str) -> Vec<u8> {
+/// A rule's or element's comment; longer ones are cut, for nft does not read them.
+pub(super) fn comment(out: &mut Vec<u8>, text: &str) {
     let mut end = text.len().min(COMMENT_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let mut out = Vec::with_capacity(end + 3);
     out.extend_from_slice(&[COMMENT, (end + 1) as u8]);
     out.extend_from_slice(&text.as_bytes()[..end]);
     out.push(0);
-    out
 }
 
 /// Marks an interval without an end element.
@@ -272,9 +270,14 @@ mod tests {
 
     #[test]
     fn comments_are_read_as_written_and_cut_at_a_character() {
-        assert_eq!(comment("hi"), b"\0\x03hi\0");
-        assert_eq!(read_comment(&comment("default/web:http")), Some("default/web:http"));
+        let written = |text: &str| {
+            let mut out = Vec::new();
+            comment(&mut out, text);
+            out
+        };
+        assert_eq!(written("hi"), b"\0\x03hi\0");
+        assert_eq!(read_comment(&written("default/web:http")), Some("default/web:http"));
         let long = "ä".repeat(100);
-        assert_eq!(read_comment(&comment(&long)), Some(&long[..126]));
+        assert_eq!(read_comment(&written(&long)), Some(&long[..126]));
     }
 }

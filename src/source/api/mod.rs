@@ -3,6 +3,7 @@
 mod backoff;
 mod client;
 mod failure;
+mod version;
 mod watch;
 
 use std::sync::Arc;

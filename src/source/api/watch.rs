@@ -21,6 +21,7 @@ use crate::source::kind::{Kind, Origin};
 
 use super::backoff::{Backoff, fraction};
 use super::failure::Failure;
+use super::version::{advance, is_older};
 
 /// A plain list must have come within this time; a streaming list must not pause for longer.
 const LIST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -28,6 +29,10 @@ const STREAM_PAUSE: Duration = Duration::from_secs(10);
 /// How long a watch is asked for, at most, in seconds; and how much longer one is waited for.
 const WATCH_SECONDS: u32 = 290;
 const WATCH_GRACE: Duration = Duration::from_secs(5);
+/// A watch that ends sooner than any was asked for broke.
+const WATCH_LEAST: Duration = Duration::from_secs(235);
+/// Servers with bookmarks send one about every minute: such a long silence means that the connection is dead.
+const BOOKMARK_SILENCE: Duration = Duration::from_secs(150);
 /// A watch that lasted this long worked.
 const STEADY: Duration = Duration::from_secs(5);
 /// A watch that ends sooner, without a single event, was not meant.
@@ -190,7 +195,7 @@ impl<K: Kind> Watch<K> {
     /// Hands out one watch's events.
     async fn drain(&mut self, mut stream: Stream<K>, version: &mut String) -> End {
         let opened = Instant::now();
-        let idle = Duration::from_secs(WATCH_SECONDS.into()) + WATCH_GRACE;
+        let mut idle = Duration::from_secs(WATCH_SECONDS.into()) + WATCH_GRACE;
         let mut any = false;
         loop {
             let next = timeout(idle, stream.next()).await;
@@ -200,17 +205,31 @@ impl<K: Kind> Watch<K> {
             let failure = match next {
                 Ok(Some(Ok(WatchEvent::Error(status)))) => Failure::Status(status),
                 Ok(Some(Ok(event))) => {
+                    if matches!(event, WatchEvent::Bookmark(_)) {
+                        idle = BOOKMARK_SILENCE;
+                    }
                     self.hear(event, version);
                     any = true;
                     continue;
                 }
                 Ok(Some(Err(error))) => error.into(),
-                Ok(None) if any || opened.elapsed() > AT_ONCE => return End::Closed,
+                Ok(None) if any || opened.elapsed() > AT_ONCE => {
+                    self.closed(opened.elapsed());
+                    return End::Closed;
+                }
                 Ok(None) => Failure::ClosedAtOnce,
                 Err(_) => Failure::Silent(idle),
             };
             let relist = failure.is_gone() || failure.lost_an_event();
             return if relist { End::Relist(failure) } else { End::Reopen(failure) };
+        }
+    }
+
+    /// The stream ended after this time: as it should, or with its connection.
+    fn closed(&self, after: Duration) {
+        if after < WATCH_LEAST {
+            tracing::debug!(kind = %K::KIND, ?after, "the watch ended early: going on from the last version");
+            self.stats.count(K::KIND);
         }
     }
 
@@ -286,41 +305,5 @@ impl<K: Kind> Watch<K> {
             tracing::warn!(kind = %K::KIND, verb, reason, ?wait, "the API server could not be followed: trying again");
         }
         sleep(wait).await;
-    }
-}
-
-fn number(version: &str) -> Option<u64> {
-    version.parse().ok()
-}
-
-/// Whether a resource version is older than another. Versions that are no numbers cannot be compared.
-fn is_older(version: &str, than: &str) -> bool {
-    matches!((number(version), number(than)), (Some(version), Some(than)) if version < than)
-}
-
-fn advance(version: &mut String, to: String) {
-    if !to.is_empty() && !is_older(&to, version) {
-        *version = to;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        assert!(is_older("9", "10"));
-        assert!(!is_older("10", "10") && !is_older("11", "10"));
-        assert!(!is_older("", "10") && !is_older("x", "10") && !is_older("9", ""));
-    }
-
-    #[test]
-    fn a_version_never_goes_back() {
-        let mut version = "10".to_owned();
-        for (to, then) in [("9", "10"), ("", "10"), ("11", "11"), ("opaque", "opaque"), ("12", "12")] {
-            advance(&mut version, to.to_owned());
-            assert_eq!(version, then);
-        }
     }
 }
