@@ -6,16 +6,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A file under `src/` that belongs to the program, not to its tests.
-pub struct Module {
+pub(crate) struct Module {
     /// Its path, relative to the package.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Every path of two words or more it names, `use` trees unfolded.
-    pub paths: BTreeSet<String>,
+    pub(crate) paths: BTreeSet<String>,
 }
 
 impl Module {
     /// The room the file stands in; the crate root and the thin binary stand in none.
-    pub fn room(&self) -> Option<&str> {
+    pub(crate) fn room(&self) -> Option<&str> {
         let inside = self.file.strip_prefix("src").ok()?;
         let first = inside.iter().next()?.to_str()?;
         match first.strip_suffix(".rs") {
@@ -27,13 +27,13 @@ impl Module {
 }
 
 /// The files that `mod` lines outside tests reach.
-pub fn production_modules() -> Vec<Module> {
+pub(crate) fn production_modules() -> Vec<Module> {
     let files = reached(false);
     files.into_iter().map(|file| Module { paths: paths_of(&read(&file)), file }).collect()
 }
 
 /// Files that no `mod` line reaches, test-only ones included.
-pub fn unreached_files() -> Vec<PathBuf> {
+pub(crate) fn unreached_files() -> Vec<PathBuf> {
     let reached = reached(true);
     let mut all = Vec::new();
     collect(Path::new("src"), &mut all);
@@ -41,7 +41,7 @@ pub fn unreached_files() -> Vec<PathBuf> {
 }
 
 /// The paths a file's code names, tests left out.
-pub fn paths_of(text: &str) -> BTreeSet<String> {
+pub(crate) fn paths_of(text: &str) -> BTreeSet<String> {
     let tokens = without_tests(tokens(text));
     let mut paths = BTreeSet::new();
     let mut at = 0;
