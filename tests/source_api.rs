@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ferroproxy::model::{ApiConfig, ObjectKind, ObjectName};
 use ferroproxy::source::{Feed, api};
@@ -46,10 +47,12 @@ fn names(list: &[&str]) -> BTreeSet<String> {
 
 /// Makes sure that all before this moment was told: a new service is the last to come.
 async fn settle(fake: &FakeApi, feed: &mut Feed, world: &mut World) {
-    fake.put_service(service("last", "10.96.9.9"));
-    let last = ObjectName::new("shop", "last");
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("last-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let last = ObjectName::new("shop", name.as_str());
+    fake.put_service(service(&name, "10.96.9.9"));
     world.until(feed, |world| world.services.objects.contains_key(&last)).await;
-    fake.delete(Resource::Services, "shop/last");
+    fake.delete(Resource::Services, &format!("shop/{name}"));
     world.until(feed, |world| !world.services.objects.contains_key(&last)).await;
 }
 
