@@ -134,7 +134,7 @@ impl Health {
         };
     }
 
-    /// `/livez`: the families' part alone.
+    /// `/livez`: the families' part alone. Healthy before the first sync: a restart would not bring the API server back.
     pub fn livez(&self, now: Timestamp) -> HealthStatus {
         self.answer(now, None)
     }
@@ -150,7 +150,7 @@ impl Health {
             last_updated: status.values().filter_map(|family| family.last_updated).max(),
             current_time: now,
             node_eligible,
-            healthy: !status.is_empty() && status.values().all(|family| family.healthy),
+            healthy: (node_eligible.is_none() || !status.is_empty()) && status.values().all(|family| family.healthy),
             status,
         };
         // Older dashboards read the time as "alive at": an answer of 200 carries the current time.

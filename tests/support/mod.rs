@@ -2,6 +2,7 @@
 // Every test binary compiles them all and uses some.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod daemon;
 pub mod fake_api;
 pub mod lab;
 pub mod netns;
