@@ -11,7 +11,7 @@ use ferroproxy::apply::target::{CommitError, LiveSet, Outcome, Receipt, Remedy, 
 use ferroproxy::apply::transaction::{Op, Transaction};
 use ferroproxy::compile::bytes::Bytes;
 use ferroproxy::compile::lower::lower;
-use ferroproxy::compile::ruleset::{Chain, ChainKind, Hook, HookPoint, Set, Table, Verdict};
+use ferroproxy::compile::ruleset::{Chain, ChainKind, Element, Hook, HookPoint, Set, Table, Value, Verdict};
 use ferroproxy::compile::stmt::{Rule, Stmt};
 use ferroproxy::model::{Family, PerFamily, Protocol};
 use support::everything::{both, endpoint, endpoints_def, expected, frontend, full, ip, make, only, table};
@@ -73,25 +73,47 @@ fn every_kind_of_object_is_read_back_as_committed() {
     });
 }
 
+/// Lines of `nft list ruleset` of [`table`] in both families.
+const PRINTED: [&str; 28] = [
+    "typeof ip6 daddr . meta l4proto . th dport . numgen random mod 16 : ip6 daddr . th dport",
+    "typeof meta l4proto . th dport : verdict",
+    "typeof ip saddr . meta l4proto . meta mark : ip daddr . th dport",
+    "flags dynamic,timeout",
+    "timeout 3h",
+    "10.96.0.1 . tcp . 80 comment \"default/web:http\" : goto KUBE-SVC-a/b",
+    "10.96.0.1 . tcp . 80 . 3 comment \"default/web-3:http\" : 10.1.0.3 . 8080",
+    "10.96.0.0/24 comment \"the service CIDR\"",
+    "10.96.0.1 . tcp . 80 . 10.7.0.0/24 comment \"a source range\"",
+    "udp . 30000 : jump MARK",
+    "sctp . 30000 . 3 comment \"default/web-3:http\" : fd00:1::3 . 8080",
+    "type nat hook postrouting priority srcnat; policy accept;",
+    "type filter hook forward priority filter; policy accept;",
+    "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 10 map @endpoints",
+    "dnat ip6 to meta l4proto . th dport . numgen random mod 4 map @nodeport-endpoints",
+    "meta l4proto udp dnat to 10.1.0.1:53",
+    "meta l4proto udp dnat to [fd00:1::1]:53",
+    "ip6 saddr . ip6 daddr @hairpin",
+    "ip daddr != @active jump MARK",
+    "fib daddr type local meta l4proto . th dport vmap @nodeports",
+    "fib saddr type local",
+    "iifname \"cni0\" jump MARK",
+    "iifname != \"veth*\" return",
+    "ip saddr 0.0.0.0/0",
+    "ip6 daddr != fd00::/31 return",
+    "ct status dnat meta mark & 0x00004000 != 0x00000000 meta mark set meta mark ^ 0x00004000 masquerade fully-random",
+    "meta mark set meta mark | 0x00004000",
+    "accept comment \"a rule's comment\"",
+];
+
 #[test]
 fn nft_prints_all_of_it_and_what_it_prints_reloads_equal() {
     in_kernel("list", |netns, netlink| {
         assert_done(&netlink.commit(&both(|family| make(&table(family)))));
         let text = netns.nft_list();
-        for line in [
-            "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 10 map @endpoints",
-            "dnat ip6 to meta l4proto . th dport . numgen random mod 4 map @nodeport-endpoints",
-            "10.96.0.1 . tcp . 80 comment \"default/web:http\" : goto KUBE-SVC-a/b",
-            "10.96.0.0/24 comment \"the service CIDR\"",
-            "10.96.0.1 . tcp . 80 . 3 comment \"default/web-3:http\" : 10.1.0.3 . 8080",
-            "typeof ip6 daddr . meta l4proto . th dport . numgen random mod 16 : ip6 daddr . th dport",
-            "ip saddr 0.0.0.0/0",
-            "ct status dnat meta mark & 0x00004000 != 0x00000000 meta mark set meta mark ^ 0x00004000 masquerade fully-random",
-            "iifname != \"veth*\" return",
-            "accept comment \"a rule's comment\"",
-        ] {
+        for line in PRINTED {
             assert!(text.contains(line), "nft does not print {line:?}:\n{text}");
         }
+        assert_eq!(text.matches("\t\treject\n").count(), 2, "port unreachable is each family's default reject");
         let second = Netns::new("reload");
         second.nft_load(&text);
         assert_eq!(second.nft_list(), text);
@@ -116,6 +138,33 @@ fn an_endpoint_is_replaced_in_its_slot() {
         assert_done(&netlink.commit(&replace));
         table.sets.get_mut("endpoints").unwrap().elements.extend(one(77));
         assert_live(netlink, Family::V4, &table);
+    });
+}
+
+#[test]
+fn ranges_are_replaced_and_may_touch() {
+    in_kernel("ranges", |_, netlink| {
+        let mut tables = PerFamily::from_fn(table);
+        assert_done(&netlink.commit(&both(|family| make(tables.get(family)))));
+        let change = both(|family| {
+            let start = |net, n| Bytes::new().addr(ip(family, net, n));
+            let until = |end| Element { value: Value::Until(end), comment: Some("another".into()) };
+            let sources = |n| frontend(family, 1).addr(ip(family, 7, n));
+            let cidrs = [(start(96, 0), until(start(96, 0x1ff))), (start(96, 0x200), until(start(96, 0x2ff)))];
+            let ranges = [(sources(0), until(sources(0x1ff))), (sources(0x200), until(sources(0x2ff)))];
+            let mut ops = Vec::new();
+            for (name, new) in [("service-cidrs", cidrs), ("ranges", ranges)] {
+                let set = tables.get_mut(family).sets.get_mut(name).unwrap();
+                let old = BTreeMap::from_iter(set.elements.pop_first());
+                let new = BTreeMap::from(new);
+                set.elements.extend(new.clone());
+                ops.push(Op::DeleteElements(name.into(), set.def.clone(), old));
+                ops.push(Op::AddElements(name.into(), set.def.clone(), new));
+            }
+            ops
+        });
+        assert_done(&netlink.commit(&change));
+        Family::ALL.into_iter().for_each(|family| assert_live(netlink, family, tables.get(family)));
     });
 }
 
@@ -227,6 +276,7 @@ fn a_feature_that_is_refused_is_named_in_its_family() {
             ["maps of concatenations with a size", "verdict maps", "interval sets", "numgen and dnat by a map"];
         assert_eq!(probe.families.v4, FamilySupport::Lacks(refused.into()));
         assert_eq!(probe.families.v6, FamilySupport::Full);
+        assert!(probe.families.v4.to_string().contains("interval sets"), "{}", probe.families.v4);
     });
 }
 

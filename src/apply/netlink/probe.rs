@@ -1,5 +1,6 @@
 //! What this kernel can do, found out in dry runs of throwaway rules.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustix::io::Errno;
@@ -28,6 +29,16 @@ pub enum FamilySupport {
     Lacks(Vec<&'static str>),
     /// No tables of this family at all.
     NoFamily,
+}
+
+impl fmt::Display for FamilySupport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FamilySupport::Full => f.write_str("the kernel has all that ferroproxy needs"),
+            FamilySupport::Lacks(features) => write!(f, "the kernel lacks: {}", features.join(", ")),
+            FamilySupport::NoFamily => f.write_str("the kernel has no tables of this family"),
+        }
+    }
 }
 
 /// Runs every probe in both families.
