@@ -5,6 +5,7 @@
 pub mod daemon;
 pub mod fake_api;
 pub mod lab;
+pub mod everything;
 pub mod netns;
 pub mod scene;
 pub mod world;

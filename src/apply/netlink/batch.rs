@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use super::attr::{Attrs, Writer, attrs};
 use super::element::{self, LIST_ELEMENTS, LIST_SET, Purpose};
 use super::message::{ACK, APPEND, CREATE, FLAGS_AT, HEADERS, Head, Kind, TABLE_ATTR, message, messages};
-use super::{expr, set, userdata};
+use super::{chain, set};
 use crate::apply::transaction::{Op, Transaction};
 use crate::compile::bytes::Bytes;
-use crate::compile::lower::lower;
-use crate::compile::ruleset::{Element, Hook, Name, SetDef, TABLE};
-use crate::compile::stmt::Rule;
+use crate::compile::ruleset::{Element, Name, SetDef, TABLE};
 use crate::model::Family;
 
 /// `NFNL_BATCH_GENID`.
@@ -129,11 +127,13 @@ impl Batch {
                 let id = self.seq;
                 self.add(Kind::NEW_SET, CREATE, family, |w| set::encode(w, name, def, id));
             }
-            Op::DeleteSet(name, _) => self.add(Kind::DEL_SET, 0, family, |w| named(w, set::kind::NAME, name)),
-            Op::AddChain(name, hook) => self.add(Kind::NEW_CHAIN, CREATE, family, |w| chain(w, name, *hook)),
-            Op::DeleteChain(name) => self.add(Kind::DEL_CHAIN, 0, family, |w| named(w, chain_kind::NAME, name)),
-            Op::FlushChain(name) => self.add(Kind::DEL_RULE, 0, family, |w| named(w, rule_kind::CHAIN, name)),
-            Op::AddRule(name, r) => self.add(Kind::NEW_RULE, CREATE | APPEND, family, |w| rule(w, name, r, family)),
+            Op::DeleteSet(name, _) => self.add(Kind::DEL_SET, 0, family, |w| named(w, set::NAME, name)),
+            Op::AddChain(name, hook) => self.add(Kind::NEW_CHAIN, CREATE, family, |w| chain::encode(w, name, *hook)),
+            Op::DeleteChain(name) => self.add(Kind::DEL_CHAIN, 0, family, |w| named(w, chain::NAME, name)),
+            Op::FlushChain(name) => self.add(Kind::DEL_RULE, 0, family, |w| named(w, chain::RULE_CHAIN, name)),
+            Op::AddRule(name, rule) => {
+                self.add(Kind::NEW_RULE, CREATE | APPEND, family, |w| chain::encode_rule(w, name, rule, family))
+            }
             Op::AddElements(name, def, elements) => self.elements(family, Purpose::Add, name, def, elements),
             Op::DeleteElements(name, def, elements) => self.elements(family, Purpose::Delete, name, def, elements),
         }
@@ -166,46 +166,9 @@ impl Batch {
     }
 }
 
-/// `NFTA_CHAIN_*`.
-pub(super) mod chain_kind {
-    pub(in super::super) const NAME: u16 = 3;
-    pub(in super::super) const HOOK: u16 = 4;
-    pub(super) const POLICY: u16 = 5;
-    pub(in super::super) const TYPE: u16 = 7;
-}
-
-/// `NFTA_RULE_*`.
-pub(super) mod rule_kind {
-    pub(in super::super) const CHAIN: u16 = 2;
-    pub(in super::super) const EXPRESSIONS: u16 = 4;
-    pub(super) const USERDATA: u16 = 7;
-}
-
-/// `NF_ACCEPT`.
-const POLICY_ACCEPT: u32 = 1;
-
 fn named(w: &mut Writer, kind: u16, name: &Name) {
     w.put_str(TABLE_ATTR, TABLE);
     w.put_str(kind, name.as_str());
-}
-
-fn chain(w: &mut Writer, name: &Name, hook: Option<Hook>) {
-    named(w, chain_kind::NAME, name);
-    let Some(hook) = hook else { return };
-    w.nest(chain_kind::HOOK, |w| {
-        w.put_u32(1, hook.point.number());
-        w.put_u32(2, hook.priority as u32);
-    });
-    w.put_u32(chain_kind::POLICY, POLICY_ACCEPT);
-    w.put_str(chain_kind::TYPE, hook.kind.nft());
-}
-
-fn rule(w: &mut Writer, name: &Name, rule: &Rule, family: Family) {
-    named(w, rule_kind::CHAIN, name);
-    w.nest(rule_kind::EXPRESSIONS, |w| expr::encode_rule(w, &lower(rule, family), family));
-    if let Some(comment) = rule.comment {
-        w.put_with(rule_kind::USERDATA, |out| userdata::comment(out, comment));
-    }
 }
 
 /// The attribute that begins at or holds `offset`, and where its value begins; `base` is where the attributes begin.

@@ -5,6 +5,7 @@ use super::errno;
 use super::socket::{Failure, Refusal, Socket};
 use crate::apply::target::{CommitError, Outcome, Receipt, Remedy};
 use crate::apply::transaction::{Op, Transaction};
+use crate::compile::bytes::Bytes;
 use crate::compile::ruleset::{DataType, Name, SetDef};
 use crate::model::Family;
 
@@ -84,7 +85,7 @@ fn unexplained() -> CommitError {
     super::socket::trouble(None, Remedy::Resync, "the kernel refused the batch without an error".to_owned())
 }
 
-fn refused_element(batch: &Batch, op: &Op, refusal: &Refusal) -> Option<(Name, crate::compile::bytes::Bytes)> {
+fn refused_element(batch: &Batch, op: &Op, refusal: &Refusal) -> Option<(Name, Bytes)> {
     let (Op::AddElements(name, def, elements) | Op::DeleteElements(name, def, elements)) = op else { return None };
     let key = batch.element_at(refusal.seq, refusal.offset?, def)?;
     elements.contains_key(&key).then(|| (name.clone(), key))
@@ -104,9 +105,13 @@ fn describe(family: Family, op: &Op) -> String {
             Some(comment) => format!("{table}: adding the rule \"{comment}\" to chain {name}"),
             None => format!("{table}: adding a rule to chain {name} ({:?})", rule.stmts),
         },
-        Op::DeleteElements(name, def, e) => format!("{table}: removing {} elements of {} {name}", e.len(), noun(def)),
-        Op::AddElements(name, def, e) => format!("{table}: adding {} elements to {} {name}", e.len(), noun(def)),
+        Op::DeleteElements(name, def, e) => format!("{table}: removing {} of {} {name}", elements(e.len()), noun(def)),
+        Op::AddElements(name, def, e) => format!("{table}: adding {} to {} {name}", elements(e.len()), noun(def)),
     }
+}
+
+fn elements(count: usize) -> String {
+    if count == 1 { "an element".to_owned() } else { format!("{count} elements") }
 }
 
 fn noun(def: &SetDef) -> &'static str {

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::attr::{Writer, attrs, by_kind, str_of, u32_of};
-use super::batch::{chain_kind, rule_kind};
+use super::attr::{Writer, attrs, by_kind, u32_of};
 use super::element::{self, LIST_ELEMENTS, LIST_SET};
-use super::message::{DUMP, DUMP_INTERRUPTED, Head, Kind, TABLE_ATTR, family_number, message};
+use super::message::{DUMP, DUMP_INTERRUPTED, Head, Kind, TABLE_ATTR, family_number, is_ours, message};
 use super::socket::{Failure, Refusal, Socket, trouble};
-use super::{errno, expr, set};
+use super::{chain, errno, set};
 use crate::apply::target::{CommitError, Live, LiveChain, LiveSet, LiveTable, Remedy};
-use crate::compile::ruleset::{ChainKind, Hook, HookPoint, Name, SetDef, TABLE};
+use crate::compile::ruleset::{Name, SetDef, TABLE};
 use crate::model::{Family, PerFamily};
 
 /// How often a dump is taken anew because somebody else changed the ruleset meanwhile.
@@ -78,33 +77,15 @@ fn is_absent(refusal: &Refusal) -> bool {
 
 fn chains(socket: &mut Socket, family: Family) -> Result<BTreeMap<Name, LiveChain>, CommitError> {
     let bodies = dump(socket, Kind::GET_CHAIN, family, |w| w.put_str(TABLE_ATTR, TABLE), "reading the chains")?;
-    let read = |body: &Vec<u8>| {
-        let chain = by_kind::<8>(body);
-        let name = str_of(chain[usize::from(chain_kind::NAME)])?.into();
-        let hook = chain[usize::from(chain_kind::HOOK)].and_then(|hook| {
-            let [_, point, priority] = by_kind::<3>(hook);
-            hook_of(str_of(chain[usize::from(chain_kind::TYPE)])?, u32_of(point)?, u32_of(priority)? as i32)
-        });
-        Some((name, LiveChain { hook, rules: Vec::new() }))
-    };
-    Ok(bodies.iter().filter(|body| set::is_ours(body)).filter_map(read).collect())
-}
-
-fn hook_of(kind: &str, point: u32, priority: i32) -> Option<Hook> {
-    use HookPoint::*;
-    let kind = [ChainKind::Nat, ChainKind::Filter].into_iter().find(|k| k.nft() == kind)?;
-    let point = [Prerouting, Input, Forward, Output, Postrouting].into_iter().find(|p| p.number() == point)?;
-    Some(Hook { kind, point, priority })
+    Ok(bodies.iter().filter(|body| is_ours(body)).filter_map(|body| chain::decode(body)).collect())
 }
 
 fn rules(socket: &mut Socket, family: Family, chains: &mut BTreeMap<Name, LiveChain>) -> Result<(), CommitError> {
     let bodies = dump(socket, Kind::GET_RULE, family, |w| w.put_str(TABLE_ATTR, TABLE), "reading the rules")?;
-    for body in bodies.iter().filter(|body| set::is_ours(body)) {
-        let rule = by_kind::<8>(body);
-        let chain = str_of(rule[usize::from(rule_kind::CHAIN)]).and_then(|name| chains.get_mut(name));
-        let exprs = rule[usize::from(rule_kind::EXPRESSIONS)].unwrap_or_default();
-        if let Some(chain) = chain {
-            chain.rules.push(expr::decode_rule(exprs, family));
+    let rules = bodies.iter().filter(|body| is_ours(body)).filter_map(|body| chain::decode_rule(body, family));
+    for (chain, rule) in rules {
+        if let Some(chain) = chains.get_mut(chain) {
+            chain.rules.push(rule);
         }
     }
     Ok(())
@@ -112,7 +93,7 @@ fn rules(socket: &mut Socket, family: Family, chains: &mut BTreeMap<Name, LiveCh
 
 fn set_defs(socket: &mut Socket, family: Family) -> Result<Vec<(Name, Option<SetDef>)>, CommitError> {
     let bodies = dump(socket, Kind::GET_SET, family, |w| w.put_str(TABLE_ATTR, TABLE), "reading the sets")?;
-    Ok(bodies.iter().filter(|body| set::is_ours(body)).filter_map(|body| set::decode(body)).collect())
+    Ok(bodies.iter().filter(|body| is_ours(body)).filter_map(|body| set::decode(body)).collect())
 }
 
 /// A set with its elements; one that holds what ferroproxy never writes is none of its shape.

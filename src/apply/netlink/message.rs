@@ -1,7 +1,8 @@
 //! Messages of nf_tables: the netlink header, the netfilter header, and which message does what
 //! (`include/uapi/linux/netlink.h`, `include/uapi/linux/netfilter/{nfnetlink,nf_tables}.h`).
 
-use super::attr::Writer;
+use super::attr::{Writer, attrs, str_of};
+use crate::compile::ruleset::TABLE;
 use crate::model::Family;
 
 /// The table of a message: attribute 1 of every kind of object.
@@ -163,6 +164,11 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Received<'_>> {
         bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
         Some(Received { kind, flags, seq, payload })
     })
+}
+
+/// Whether an object is in a table of our name: dumps of some kinds tell of every table.
+pub(super) fn is_ours(body: &[u8]) -> bool {
+    attrs(body).any(|(kind, value)| kind == TABLE_ATTR && str_of(Some(value)) == Some(TABLE))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod attr;
 mod batch;
+mod chain;
 mod commit;
 mod dump;
 mod element;

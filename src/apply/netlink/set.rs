@@ -1,13 +1,15 @@
 //! Sets and maps, there and back.
 
-use super::attr::{Writer, attrs, by_kind, str_of, u32_of, u64_of};
+use super::attr::{Writer, by_kind, str_of, u32_of, u64_of};
 use super::message::TABLE_ATTR;
 use super::{expr, field, userdata};
 use crate::compile::ruleset::{DataType, Name, SetDef, TABLE};
 
+/// `NFTA_SET_NAME`.
+pub(super) const NAME: u16 = 2;
+
 /// `NFTA_SET_*`.
-pub(super) mod kind {
-    pub(in super::super) const NAME: u16 = 2;
+mod kind {
     pub(super) const FLAGS: u16 = 3;
     pub(super) const KEY_TYPE: u16 = 4;
     pub(super) const KEY_LEN: u16 = 5;
@@ -39,7 +41,7 @@ const FIELD_LEN: u16 = 1;
 /// Writes the attributes of a set. `id` is any number that no other set of the batch has.
 pub(super) fn encode(w: &mut Writer, name: &Name, def: &SetDef, id: u32) {
     w.put_str(TABLE_ATTR, TABLE);
-    w.put_str(kind::NAME, name.as_str());
+    w.put_str(NAME, name.as_str());
     w.put_u32(kind::FLAGS, flags(def));
     w.put_u32(kind::KEY_TYPE, field::datatype_of(&def.key));
     w.put_u32(kind::KEY_LEN, field::len_of(&def.key) as u32);
@@ -102,7 +104,7 @@ fn flags(def: &SetDef) -> u32 {
 /// Reads a set's name and shape; the shape is `None` when ferroproxy makes no such set.
 pub(super) fn decode(body: &[u8]) -> Option<(Name, Option<SetDef>)> {
     let set = by_kind::<14>(body);
-    Some((str_of(set[usize::from(kind::NAME)])?.into(), decode_def(&set)))
+    Some((str_of(set[usize::from(NAME)])?.into(), decode_def(&set)))
 }
 
 fn decode_def(set: &[Option<&[u8]>; 14]) -> Option<SetDef> {
@@ -120,9 +122,4 @@ fn decode_def(set: &[Option<&[u8]>; 14]) -> Option<SetDef> {
         DataType::Fields(fields) => u32_of(at(kind::DATA_LEN))? as usize == field::len_of(fields),
     };
     (same_key && same_data && set_flags == flags(&def)).then_some(def)
-}
-
-/// The table's name among an object's attributes: dumps of some kinds tell of every table.
-pub(super) fn is_ours(body: &[u8]) -> bool {
-    attrs(body).any(|(kind, value)| kind == TABLE_ATTR && str_of(Some(value)) == Some(TABLE))
 }
