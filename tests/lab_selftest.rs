@@ -46,6 +46,7 @@ table ip6 ferroproxy {
     chain output { type nat hook output priority -100; goto services; }
     chain postrouting {
         type nat hook postrouting priority 100;
+        ct status dnat ip6 saddr fd00:10:244::10 ip6 daddr fd00:10:244::10 masquerade
         meta mark & 0x4000 != 0 masquerade fully-random
     }
 }
@@ -129,9 +130,11 @@ fn refused_is_told_from_dropped_and_from_unreachable() {
 #[test]
 fn a_pod_reaches_itself_through_the_service() {
     let lab = lab();
-    let ask = || lab.tcp(Place::Pod(0), "10.96.0.1:80", PATIENCE).expect("an answer");
-    let itself = (0..200).map(|_| ask()).find(|answer| answer.name == "pod0").expect("one of 200 picks is pod0");
-    assert_eq!(itself.client, NODE[0], "or its answers would not come back through the node");
+    for (family, address) in SERVICE.into_iter().enumerate() {
+        let ask = || lab.tcp(Place::Pod(0), &format!("{address}:80"), PATIENCE).expect("an answer");
+        let itself = (0..200).map(|_| ask()).find(|answer| answer.name == "pod0").expect("one of 200 picks is pod0");
+        assert_eq!(itself.client, NODE[family], "or its answers would not come back through the node");
+    }
 }
 
 #[test]
