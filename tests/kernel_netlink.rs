@@ -505,9 +505,9 @@ fn a_transaction_longer_than_a_limited_send_buffer_says_what_it_needs() {
     }
     let mut netlink = Netlink::open().expect("open nf_tables");
     assert_done(&netlink.commit(&both(|family| make(&table(family)))));
-    // A process may ask for wmem_max and gets twice that; an element takes more than 100 bytes.
+    // A process may ask for wmem_max and gets twice that; an element takes more than 50 bytes.
     let wmem_max = std::fs::read_to_string("/proc/sys/net/core/wmem_max").expect("wmem_max");
-    let too_many = wmem_max.trim().parse::<u32>().expect("wmem_max") / 50;
+    let too_many = wmem_max.trim().parse::<u32>().expect("wmem_max") / 25;
     let many = (0..too_many).map(|n| (frontend(Family::V4, 1).number(n), endpoint(Family::V4, 1))).collect();
     let receipt = netlink.check(&v4(vec![Op::AddElements("endpoints".into(), endpoints_def(Family::V4, 100), many)]));
     let error = error(&receipt, Family::V4);
@@ -656,4 +656,17 @@ fn another_table_is_none_of_ours() {
         assert_done(&netlink.commit(&both(|family| make(&full(family, 3)))));
         Family::ALL.into_iter().for_each(|family| assert_live(netlink, family, &full(family, 3)));
     });
+}
+
+#[test]
+fn a_namespace_is_removed_when_its_test_panics() {
+    if !netns::is_possible() {
+        return;
+    }
+    let netns = Netns::new("panic");
+    let path = std::path::PathBuf::from(format!("/run/netns/{}", netns.name()));
+    assert!(path.exists());
+    let panicking = std::panic::AssertUnwindSafe(move || netns.enter(|| panic!("as a failing test does")));
+    std::panic::catch_unwind(panicking).expect_err("the panic goes on outside the namespace");
+    assert!(!path.exists());
 }

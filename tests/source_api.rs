@@ -212,12 +212,13 @@ async fn stale_and_duplicate_events_end_in_the_same_state() {
     world.until(&mut feed, |world| !world.services.objects.is_empty()).await;
     world.until(&mut feed, done).await;
     let before = world.services.objects.clone();
-    for _ in 0..3 {
-        fake.disturb(Resource::Services, Disturbance::Replay);
+    let mut stale = service("gone", "10.96.0.1");
+    stale["metadata"]["resourceVersion"] = json!("101");
+    let stale = json!({"type": "ADDED", "object": stale}).to_string();
+    for disturbance in [Disturbance::Replay, Disturbance::Replay, Disturbance::Line(stale)] {
+        fake.disturb(Resource::Services, disturbance);
+        settle(&fake, &mut feed, &mut world).await;
     }
-    settle(&fake, &mut feed, &mut world).await;
-    fake.disturb(Resource::Services, Disturbance::Replay);
-    settle(&fake, &mut feed, &mut world).await;
     assert_eq!(world.services.objects, before);
     assert_eq!(world.services.lists, 1);
 }

@@ -5,4 +5,5 @@
 pub mod fake_api;
 pub mod lab;
 pub mod netns;
+pub mod scene;
 pub mod world;

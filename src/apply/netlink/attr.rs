@@ -25,9 +25,7 @@ impl Writer {
 
     /// One attribute with these bytes.
     pub(super) fn put(&mut self, kind: u16, value: &[u8]) {
-        let len = (HEADER + value.len()) as u16;
-        self.bytes.extend_from_slice(&len.to_ne_bytes());
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.header(kind, value.len());
         self.bytes.extend_from_slice(value);
         self.pad();
     }
@@ -44,9 +42,7 @@ impl Writer {
 
     /// A string with its end byte.
     pub(super) fn put_str(&mut self, kind: u16, value: &str) {
-        let len = (HEADER + value.len() + 1) as u16;
-        self.bytes.extend_from_slice(&len.to_ne_bytes());
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.header(kind, value.len() + 1);
         self.bytes.extend_from_slice(value.as_bytes());
         self.bytes.push(0);
         self.pad();
@@ -55,8 +51,7 @@ impl Writer {
     /// One attribute with the bytes that `fill` appends.
     pub(super) fn put_with(&mut self, kind: u16, fill: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 2]);
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.header(kind, 0);
         fill(&mut self.bytes);
         self.close(start);
         self.pad();
@@ -72,8 +67,7 @@ impl Writer {
     /// Begins a nested attribute; give the answer to [`Writer::close`].
     pub(super) fn open(&mut self, kind: u16) -> usize {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 2]);
-        self.bytes.extend_from_slice(&(kind | NESTED).to_ne_bytes());
+        self.header(kind | NESTED, 0);
         start
     }
 
@@ -84,8 +78,14 @@ impl Writer {
         self.bytes[start..start + 2].copy_from_slice(&(len as u16).to_ne_bytes());
     }
 
+    fn header(&mut self, kind: u16, value_len: usize) {
+        let [len, kind] = [(HEADER + value_len) as u16, kind].map(u16::to_ne_bytes);
+        self.bytes.extend_from_slice(&[len[0], len[1], kind[0], kind[1]]);
+    }
+
     fn pad(&mut self) {
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        let missing = self.bytes.len().next_multiple_of(4) - self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 3][..missing]);
     }
 }
 

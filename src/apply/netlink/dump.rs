@@ -17,7 +17,7 @@ const ATTEMPTS: usize = 20;
 
 /// How often all dumps are taken anew when the generation moved between them. Other agents move it all the time, and only our own
 /// tables matter, so the last attempt counts.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 /// `NFTA_GEN_ID`.
 const GENERATION_ID: usize = 1;
@@ -39,12 +39,13 @@ pub(super) fn generation(socket: &mut Socket) -> Result<u32, CommitError> {
 pub(super) fn read_back(socket: &mut Socket) -> Result<Live, CommitError> {
     let mut before = generation(socket)?;
     for _ in 1..ROUNDS {
-        let live = tables(socket)?;
+        let live = tables(socket);
         let after = generation(socket)?;
-        if before == after {
-            return Ok(live);
+        match live {
+            Ok(live) if before == after => return Ok(live),
+            Err(error) if error.remedy != Remedy::Retry => return Err(error),
+            _ => before = after,
         }
-        before = after;
     }
     tables(socket)
 }
@@ -150,11 +151,18 @@ fn dump(
             Ok(()) if interrupted => continue,
             Ok(()) => return Ok(bodies),
             Err(Failure::Refused(refusals)) if refusals.iter().all(is_interrupted) => continue,
+            Err(Failure::Refused(refusals)) if refusals.iter().all(is_absent) => return Err(went_away(family, what)),
             Err(failure) => return Err(explain(failure, &format!("{}: {what}", family.nft()))),
         }
     }
     let message = format!("{}: {what}: others kept changing the ruleset", family.nft());
     Err(trouble(None, Remedy::Retry, message))
+}
+
+/// The table was there a moment ago.
+fn went_away(family: Family, what: &str) -> CommitError {
+    let message = format!("{}: {what}: the table or set was removed meanwhile", family.nft());
+    trouble(Some(rustix::io::Errno::NOENT.raw_os_error()), Remedy::Retry, message)
 }
 
 /// EINTR: the ruleset changed while the kernel answered.

@@ -1,5 +1,6 @@
 //! What this kernel can do, found out in dry runs of throwaway rules.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustix::io::Errno;
@@ -7,7 +8,7 @@ use rustix::io::Errno;
 use super::Netlink;
 use crate::apply::target::{CommitError, Outcome, Remedy};
 use crate::apply::transaction::{Op, Transaction};
-use crate::compile::ruleset::{ChainKind, DataType, Field, Hook, HookPoint, SetDef, Verdict};
+use crate::compile::ruleset::{ChainKind, DataType, Field, Hook, HookPoint, Name, SetDef, Verdict};
 use crate::compile::stmt::{Is, Rule, Stmt};
 use crate::model::{Family, PerFamily};
 
@@ -47,103 +48,122 @@ impl Probe {
     }
 }
 
-/// Runs every probe in both families.
+/// Finds out what both families have. When all is there, that takes one dry run; else each feature is tried alone.
 pub(super) fn probe(netlink: &mut Netlink) -> Result<Probe, CommitError> {
+    let everything = PerFamily::from_fn(|family| ops(&features(family)));
+    let receipt = netlink.check(&Transaction { families: everything });
+    if receipt.families.iter().all(|(_, outcome)| *outcome == Outcome::Done) {
+        return Ok(Probe::default());
+    }
     let v4 = probe_family(netlink, Family::V4)?;
     let v6 = probe_family(netlink, Family::V6)?;
     Ok(Probe { families: PerFamily { v4, v6 } })
 }
 
 fn probe_family(netlink: &mut Netlink, family: Family) -> Result<FamilySupport, CommitError> {
-    if let Err(error) = dry_run(netlink, family, Vec::new()) {
+    if let Err(error) = dry_run(netlink, family, &[]) {
         return match error.errno.map(Errno::from_raw_os_error) {
             Some(Errno::AFNOSUPPORT | Errno::OPNOTSUPP) => Ok(FamilySupport::NoFamily),
             _ => Err(error),
         };
     }
     let mut missing = Vec::new();
-    for (name, ops) in features(family) {
-        match dry_run(netlink, family, ops) {
+    for feature in features(family) {
+        match dry_run(netlink, family, std::slice::from_ref(&feature)) {
             Ok(()) => {}
             Err(error) if error.remedy == Remedy::Retry => return Err(error),
-            Err(_) => missing.push(name),
+            Err(_) => missing.push(feature.name),
         }
     }
     Ok(if missing.is_empty() { FamilySupport::Full } else { FamilySupport::Lacks(missing) })
 }
 
-fn dry_run(netlink: &mut Netlink, family: Family, mut ops: Vec<Op>) -> Result<(), CommitError> {
-    ops.insert(0, Op::AddTable);
+fn dry_run(netlink: &mut Netlink, family: Family, features: &[Feature]) -> Result<(), CommitError> {
     let mut tx = Transaction::default();
-    *tx.families.get_mut(family) = ops;
+    *tx.families.get_mut(family) = ops(features);
     match std::mem::take(netlink.check(&tx).families.get_mut(family)) {
         Outcome::Done => Ok(()),
         Outcome::Failed(error) => Err(error),
     }
 }
 
-/// The object of the probes. ferroproxy gives no object of its own this name: a table of ours may be in force.
-const NAME: &str = "probe";
+/// Something ferroproxy needs: a rule in a nat chain at some hook, perhaps over a set or map.
+struct Feature {
+    /// What it is called when it is missing.
+    name: &'static str,
+    point: HookPoint,
+    stmts: Vec<Stmt>,
+    set: Option<(Name, SetDef)>,
+}
 
-/// The name of each feature, and what needs it in a table that is there.
-fn features(family: Family) -> Vec<(&'static str, Vec<Op>)> {
+/// The prefix of the probes' objects. ferroproxy gives no object of its own such a name: a table of ours may be in force.
+const PROBE: &str = "probe";
+
+/// What makes all these features in one table.
+fn ops(features: &[Feature]) -> Vec<Op> {
+    let sets = features.iter().filter_map(|feature| feature.set.clone());
+    let mut ops: Vec<Op> = sets.map(|(name, def)| Op::AddSet(name, def)).collect();
+    ops.insert(0, Op::AddTable);
+    let points: BTreeSet<HookPoint> = features.iter().map(|feature| feature.point).collect();
+    for point in points {
+        let chain = Name::from(format!("{PROBE}-{}", point.nft()));
+        let hook = Hook { kind: ChainKind::Nat, point, priority: 0 };
+        ops.push(Op::AddChain(chain.clone(), Some(hook)));
+        let here = features.iter().filter(|feature| feature.point == point && !feature.stmts.is_empty());
+        ops.extend(here.map(|feature| Op::AddRule(chain.clone(), Rule::new(feature.stmts.clone()))));
+    }
+    ops
+}
+
+fn features(family: Family) -> Vec<Feature> {
     use HookPoint::{Output, Postrouting, Prerouting};
-    let masquerade = [Stmt::MarkHas(1), Stmt::MarkToggle(1), Stmt::Masquerade];
-    let reset = [Stmt::L4Proto(6), Stmt::RejectTcpReset];
-    let port = Stmt::RejectPortUnreachable;
-    let constant = Stmt::Dnat(unspecified(family), 1);
+    let feature = |name, point, stmts: &[Stmt]| Feature { name, point, stmts: stmts.to_vec(), set: None };
+    let port = [Stmt::RejectPortUnreachable];
     let mut features = vec![
-        ("nat chains at prerouting", nat_chain(Prerouting, [])),
-        ("nat chains at output", nat_chain(Output, [])),
-        ("nat chains at postrouting", nat_chain(Postrouting, [])),
-        ("dnat", nat_chain(Prerouting, [constant])),
-        ("fib address types", nat_chain(Prerouting, [Stmt::DestinationIsLocal, Stmt::SourceIsLocal])),
-        ("ct status", nat_chain(Postrouting, [Stmt::WasDnated])),
-        ("meta mark and masquerade fully-random", nat_chain(Postrouting, masquerade)),
-        ("reject in nat chains at prerouting", nat_chain(Prerouting, [port.clone()])),
-        ("reject in nat chains at output", nat_chain(Output, [port])),
-        ("reject with tcp reset in nat chains", nat_chain(Prerouting, reset)),
-        ("drop in nat chains", nat_chain(Prerouting, [Stmt::Verdict(Verdict::Drop)])),
+        feature("nat chains at prerouting", Prerouting, &[]),
+        feature("nat chains at output", Output, &[]),
+        feature("nat chains at postrouting", Postrouting, &[]),
+        feature("dnat", Prerouting, &[Stmt::Dnat(unspecified(family), 1)]),
+        feature("fib address types", Prerouting, &[Stmt::DestinationIsLocal, Stmt::SourceIsLocal]),
+        feature("ct status", Postrouting, &[Stmt::WasDnated]),
+        feature(
+            "meta mark and masquerade fully-random",
+            Postrouting,
+            &[Stmt::MarkHas(1), Stmt::MarkToggle(1), Stmt::Masquerade],
+        ),
+        feature("reject in nat chains at prerouting", Prerouting, &port),
+        feature("reject in nat chains at output", Output, &port),
+        feature("reject with tcp reset in nat chains", Prerouting, &[Stmt::L4Proto(6), Stmt::RejectTcpReset]),
+        feature("drop in nat chains", Prerouting, &[Stmt::Verdict(Verdict::Drop)]),
     ];
     features.extend(set_features(family));
     features
 }
 
 /// The features that are about sets and maps.
-fn set_features(family: Family) -> Vec<(&'static str, Vec<Op>)> {
+fn set_features(family: Family) -> Vec<Feature> {
     let key = vec![Field::Daddr(family), Field::L4Proto, Field::Dport];
     let slots = [&key[..], &[Field::Random(2)]].concat();
     let data = DataType::Fields(vec![Field::Daddr(family), Field::Dport]);
     let services = SetDef { size: Some(8), ..set_def(&key, DataType::Verdict) };
     let endpoints = SetDef { size: Some(8), ..set_def(&slots, data) };
     let ranges = SetDef { interval: true, ..set_def(&key[..1], DataType::None) };
-    let in_ranges = Stmt::InSet(ranges.key.clone(), Is::In, NAME.into());
+    let name = |what: &str| Name::from(format!("{PROBE}-{what}"));
+    let with = |title, what: &str, def: &SetDef, stmts: Vec<Stmt>| {
+        let set = Some((name(what), def.clone()));
+        Feature { name: title, point: HookPoint::Prerouting, stmts, set }
+    };
+    let in_ranges = Stmt::InSet(ranges.key.clone(), Is::In, name("ranges"));
     vec![
-        ("maps of concatenations with a size", vec![Op::AddSet(NAME.into(), endpoints.clone())]),
-        ("verdict maps", with_set(services, Stmt::Vmap(key, NAME.into()))),
-        ("interval sets", with_set(ranges, in_ranges)),
-        ("numgen and dnat by a map", with_set(endpoints, Stmt::DnatMap(slots, NAME.into()))),
+        with("maps of concatenations with a size", "sized", &endpoints, Vec::new()),
+        with("verdict maps", "verdicts", &services, vec![Stmt::Vmap(key, name("verdicts"))]),
+        with("interval sets", "ranges", &ranges, vec![in_ranges]),
+        with("numgen and dnat by a map", "slots", &endpoints, vec![Stmt::DnatMap(slots, name("slots"))]),
     ]
 }
 
 fn set_def(key: &[Field], data: DataType) -> SetDef {
     SetDef { key: key.to_vec(), data, interval: false, size: None, learned: None }
-}
-
-/// A nat chain at a hook, with one rule if there are statements.
-fn nat_chain<const N: usize>(point: HookPoint, stmts: [Stmt; N]) -> Vec<Op> {
-    let hook = Hook { kind: ChainKind::Nat, point, priority: 0 };
-    let mut ops = vec![Op::AddChain(NAME.into(), Some(hook))];
-    if N > 0 {
-        ops.push(Op::AddRule(NAME.into(), Rule::new(stmts)));
-    }
-    ops
-}
-
-fn with_set(def: SetDef, stmt: Stmt) -> Vec<Op> {
-    let mut ops = vec![Op::AddSet(NAME.into(), def)];
-    ops.extend(nat_chain(HookPoint::Prerouting, [stmt]));
-    ops
 }
 
 fn unspecified(family: Family) -> IpAddr {

@@ -307,3 +307,7 @@ impl<K: Kind> Watch<K> {
         sleep(wait).await;
     }
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
