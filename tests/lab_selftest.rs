@@ -5,9 +5,11 @@ mod lab;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::time::Duration;
 
-use lab::{AT_ONCE, Answer, Lab, NODE, OUTSIDE, Outcome, PATIENCE, Place, Refusal, Stream, pod};
+use lab::{AT_ONCE, Answer, Lab, NODE, OUTSIDE, Outcome, PATIENCE, Place, Refusal, Space, Stream, pod};
 
 /// The layout's shape by hand: one address a family that goes to two pods over TCP and UDP and is masqueraded for
 /// sources outside the pod network, a port that is refused, one that is dropped.
@@ -185,6 +187,19 @@ fn nothing_is_left_behind() {
     drop(lab);
     assert_eq!(names(&prefix), 0);
     assert_eq!(names_after_panic(), 0, "not even by a test that panics");
+}
+
+#[test]
+fn the_next_lab_removes_what_a_killed_process_left() {
+    let mut gone = Command::new("true").spawn().expect("a process to outlive");
+    gone.wait().expect("it ends");
+    let name = format!("fp-{}-0-node", gone.id());
+    let space = Space::create(std::slice::from_ref(&name)).expect("its namespace");
+    let mut orphan = space[0].run(|| Command::new("sleep").arg("600").spawn()).expect("a thread").expect("a process");
+    let _lab = Lab::new(1).expect("the lab stands");
+    assert_eq!(names(&name), 0);
+    let status = orphan.wait().expect("it ends");
+    assert_eq!(status.signal(), Some(9), "what ran in it was ended");
 }
 
 fn names(prefix: &str) -> usize {
