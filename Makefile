@@ -24,7 +24,7 @@ on = $(foreach test,$(filter $($(1)),$(TESTS)),--test $(test))
 define climb
 @printf '\n== %s: %s\n' '$@' '$(1)'
 $(if $(or $(2),$(call on,$@)),,$(error the rung `$@` has no test file: tests/ has $(TESTS)))
-$(CARGO) test $(2) $(call on,$@)
+$(CARGO) test --no-fail-fast $(2) $(call on,$@)
 endef
 
 .PHONY: help build demo test lint bench setup ladder $(RUNGS)
@@ -80,7 +80,7 @@ lint: ## format, clippy and documentation, warnings are errors
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
 
 bench: setup ## encode and commit times at several sizes, as figures (root)
-	$(CARGO) bench
+	$(CARGO) bench --bench '*'
 
 setup:
 	@scripts/setup.sh

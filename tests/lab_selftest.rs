@@ -5,9 +5,11 @@ mod lab;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::time::Duration;
 
-use lab::{AT_ONCE, Answer, Lab, NODE, OUTSIDE, Outcome, PATIENCE, Place, Refusal, Stream, pod};
+use lab::{AT_ONCE, Answer, Lab, NODE, OUTSIDE, Outcome, PATIENCE, Place, Refusal, Space, Stream, pod};
 
 /// The layout's shape by hand: one address a family that goes to two pods over TCP and UDP and is masqueraded for
 /// sources outside the pod network, a port that is refused, one that is dropped.
@@ -46,6 +48,7 @@ table ip6 ferroproxy {
     chain output { type nat hook output priority -100; goto services; }
     chain postrouting {
         type nat hook postrouting priority 100;
+        ct status dnat ip6 saddr fd00:10:244::10 ip6 daddr fd00:10:244::10 masquerade
         meta mark & 0x4000 != 0 masquerade fully-random
     }
 }
@@ -129,9 +132,11 @@ fn refused_is_told_from_dropped_and_from_unreachable() {
 #[test]
 fn a_pod_reaches_itself_through_the_service() {
     let lab = lab();
-    let ask = || lab.tcp(Place::Pod(0), "10.96.0.1:80", PATIENCE).expect("an answer");
-    let itself = (0..200).map(|_| ask()).find(|answer| answer.name == "pod0").expect("one of 200 picks is pod0");
-    assert_eq!(itself.client, NODE[0], "or its answers would not come back through the node");
+    for (family, address) in SERVICE.into_iter().enumerate() {
+        let ask = || lab.tcp(Place::Pod(0), &format!("{address}:80"), PATIENCE).expect("an answer");
+        let itself = (0..200).map(|_| ask()).find(|answer| answer.name == "pod0").expect("one of 200 picks is pod0");
+        assert_eq!(itself.client, NODE[family], "or its answers would not come back through the node");
+    }
 }
 
 #[test]
@@ -182,6 +187,19 @@ fn nothing_is_left_behind() {
     drop(lab);
     assert_eq!(names(&prefix), 0);
     assert_eq!(names_after_panic(), 0, "not even by a test that panics");
+}
+
+#[test]
+fn the_next_lab_removes_what_a_killed_process_left() {
+    let mut gone = Command::new("true").spawn().expect("a process to outlive");
+    gone.wait().expect("it ends");
+    let name = format!("fp-{}-0-node", gone.id());
+    let space = Space::create(std::slice::from_ref(&name)).expect("its namespace");
+    let mut orphan = space[0].run(|| Command::new("sleep").arg("600").spawn()).expect("a thread").expect("a process");
+    let _lab = Lab::new(1).expect("the lab stands");
+    assert_eq!(names(&name), 0);
+    let status = orphan.wait().expect("it ends");
+    assert_eq!(status.signal(), Some(9), "what ran in it was ended");
 }
 
 fn names(prefix: &str) -> usize {

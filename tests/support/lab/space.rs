@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Where `ip netns` keeps the names.
@@ -91,8 +92,18 @@ pub fn sweep(prefix: &str) {
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
         let owner = name.strip_prefix(prefix).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
         if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            end_orphans(&name);
             remove(&name);
         }
+    }
+}
+
+/// Ends what still runs in a namespace whose lab is gone: a proxy that nobody stopped.
+fn end_orphans(name: &str) {
+    let Ok(output) = Command::new("ip").args(["netns", "pids", name]).output() else { return };
+    let ids = String::from_utf8_lossy(&output.stdout);
+    for process in ids.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)) {
+        let _ = kill_process(process, Signal::KILL);
     }
 }
 
