@@ -2,5 +2,7 @@
 
 pub mod bytes;
 pub mod expr;
+pub mod print;
 pub mod ruleset;
 pub mod stmt;
+pub mod walk;
