@@ -52,3 +52,60 @@ fn add_chain(table: &str, name: &Name, hook: Option<Hook>) -> String {
         None => format!("add chain {table} {name}\n"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::compile::bytes::Bytes;
+    use crate::compile::ruleset::{ChainKind, DataType, Element, Field, HookPoint, Value, Verdict};
+    use crate::compile::stmt::{Rule, Stmt};
+    use crate::model::{PerFamily, Protocol};
+
+    fn services() -> (Name, SetDef, BTreeMap<Bytes, Element>) {
+        let key = vec![Field::Daddr(Family::V4), Field::L4Proto, Field::Dport];
+        let def = SetDef { key, data: DataType::Verdict, interval: false, size: Some(1024), learned: None };
+        let frontend = Bytes::new().addr([10, 96, 0, 1].into()).proto(Protocol::Tcp).port(80);
+        let value = Value::Verdict(Verdict::Goto("KUBE-SVC-3".into()));
+        let element = Element { value, comment: Some("default/web:http".into()) };
+        ("services".into(), def, [(frontend, element)].into())
+    }
+
+    #[test]
+    fn a_transaction_prints_its_operations_in_order() {
+        let (name, def, elements) = services();
+        let hook = Hook { kind: ChainKind::Nat, point: HookPoint::Output, priority: -100 };
+        let rule = Rule::new([Stmt::Masquerade]).comment("all of it");
+        let v4 = vec![
+            Op::AddTable,
+            Op::AddSet(name.clone(), def.clone()),
+            Op::AddChain("KUBE-SVC-3".into(), None),
+            Op::AddChain("output".into(), Some(hook)),
+            Op::AddRule("KUBE-SVC-3".into(), rule),
+            Op::FlushChain("KUBE-SVC-4".into()),
+            Op::DeleteElements(name.clone(), def.clone(), BTreeMap::new()),
+            Op::AddElements(name.clone(), def.clone(), elements),
+            Op::DeleteChain("KUBE-SVC-4".into()),
+            Op::DeleteSet(name, def),
+        ];
+        let text = Transaction { families: PerFamily { v4, v6: vec![Op::DeleteTable] } }.to_string();
+        assert_eq!(
+            text,
+            "\
+add table ip ferroproxy
+add map ip ferroproxy services { type ipv4_addr . inet_proto . inet_service : verdict; size 1024; }
+add chain ip ferroproxy KUBE-SVC-3
+add chain ip ferroproxy output { type nat hook output priority -100; policy accept; }
+add rule ip ferroproxy KUBE-SVC-3 masquerade fully-random comment \"all of it\"
+flush chain ip ferroproxy KUBE-SVC-4
+add element ip ferroproxy services {
+	10.96.0.1 . tcp . 80 comment \"default/web:http\" : goto KUBE-SVC-3,
+}
+delete chain ip ferroproxy KUBE-SVC-4
+delete map ip ferroproxy services
+delete table ip6 ferroproxy
+"
+        );
+    }
+}

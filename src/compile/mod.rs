@@ -18,3 +18,4 @@ pub mod stmt;
 pub mod treatment;
 
 pub use compiler::Compiler;
+pub mod walk;

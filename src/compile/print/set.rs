@@ -113,8 +113,9 @@ fn flags_text(def: &SetDef) -> Option<String> {
 fn duration_text(ms: u64) -> String {
     let units = [("d", ms / 86_400_000), ("h", ms / 3_600_000 % 24), ("m", ms / 60_000 % 60), ("s", ms / 1000 % 60)];
     let mut out: String = units.iter().filter(|(_, n)| *n > 0).map(|(unit, n)| format!("{n}{unit}")).collect();
-    if ms % 1000 > 0 || out.is_empty() {
-        out.push_str(&format!("{}ms", ms % 1000));
+    let rest = ms % 1000;
+    if rest > 0 || out.is_empty() {
+        out.push_str(&format!("{rest}ms"));
     }
     out
 }

@@ -8,7 +8,7 @@ use crate::model::Protocol;
 
 /// A key or data of these fields: `10.96.0.1 . tcp . 80`. Bytes that do not fit the fields print as one hexadecimal number.
 pub fn data_text(fields: &[Field], bytes: &Bytes) -> String {
-    join(fields, bytes, |field, part| field_text(field, part))
+    join(fields, bytes, field_text)
 }
 
 /// A key of a set: [`data_text`], or with an inclusive end, field by field a network, a range or a single value.
