@@ -75,9 +75,9 @@ fn every_kind_of_object_is_read_back_as_committed() {
 
 /// Lines of `nft list ruleset` of [`table`] in both families.
 const PRINTED: [&str; 28] = [
-    "typeof ip6 daddr . meta l4proto . th dport . numgen random mod 16 : ip6 daddr . th dport",
+    "typeof ip6 daddr . meta l4proto . th dport . numgen random mod 16 : ip6 daddr . tcp dport",
     "typeof meta l4proto . th dport : verdict",
-    "typeof ip saddr . meta l4proto . meta mark : ip daddr . th dport",
+    "typeof ip saddr . meta l4proto . meta mark : ip daddr . tcp dport",
     "flags dynamic,timeout",
     "timeout 3h",
     "10.96.0.1 . tcp . 80 comment \"default/web:http\" : goto KUBE-SVC-a/b",

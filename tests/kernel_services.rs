@@ -137,7 +137,7 @@ fn a_cluster_ip_bound_on_the_node_and_another_agents_dnat_are_left_alone() {
     assert!(ip.status.success());
     assert_eq!(scene.lab.tcp(CLIENT, "10.96.0.1:5353", AT_ONCE), Err(Refusal::Refused), "by the node itself: nobody listens");
     // Another agent's own DNAT of an address in the service range, registered after ours at the same priority.
-    let other = "table ip other { chain pre { type nat hook prerouting priority -100; ip daddr 10.96.0.50 tcp dport 80 dnat to 10.244.0.11:8080\n } }";
+    let other = "table ip other { chain pre { type nat hook prerouting priority -100; ip daddr 10.96.0.50 tcp dport 80 dnat to 10.244.0.11:8080\n }\n }\n";
     scene.lab.nft(other).expect("loaded");
     assert_eq!(ask(&scene, CLIENT, "10.96.0.50:80").name, "pod1");
 }

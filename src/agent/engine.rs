@@ -165,7 +165,7 @@ impl<T: Target> Engine<T> {
                 committed.nothing_left();
                 break;
             }
-            debug!(target: "ferroproxy::transaction", "{transaction:?}");
+            debug!(target: "ferroproxy::transaction", "\n{transaction}");
             let receipt = self.target.commit(&transaction);
             committed.operations += transaction.weight();
             committed.bytes += receipt.bytes;

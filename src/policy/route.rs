@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::choice::{Choice, choose};
 use crate::model::{EndpointAddr, Family, Node, Protocol, Service, ServicePort, ServicePortName, TrafficPolicy};
-use crate::state::{ServiceEntry, merge_endpoints};
+use crate::state::ServiceEntry;
 
 /// Which list of endpoints a packet is balanced over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,7 +95,7 @@ pub fn route(entry: &ServiceEntry, from: Viewpoint<'_>) -> Vec<PortRoutes> {
         .flat_map(|ip| service.ports.iter().map(move |port| (*ip, port)))
         .map(|(cluster_ip, port)| {
             let family = Family::of(cluster_ip);
-            let endpoints = merge_endpoints(entry.slices.values(), (&port.name, port.protocol), family, from.node_name);
+            let endpoints = entry.endpoints(port, family, from.node_name);
             let choice = choose(&endpoints, from.node_name, from.zone());
             routes_of(service, port, cluster_ip, choice, from.external_ips)
         })

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-pub use merge::{Endpoint, merge_endpoints};
+pub use merge::Endpoint;
 pub use snapshot::{ServiceEntry, Snapshot};
 
 use crate::model::{Change, EndpointSlice, Event, Node, ObjectName, Service, ServiceCidr};

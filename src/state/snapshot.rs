@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{EndpointSlice, Node, ObjectName, Service, ServiceCidr};
+use super::merge::{Endpoint, merge_endpoints};
+use crate::model::{EndpointSlice, Family, Node, ObjectName, Service, ServiceCidr, ServicePort};
 
 /// Everything known that can reach a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,13 @@ pub struct ServiceEntry {
     pub service: Option<Service>,
     /// Its slices by their own name.
     pub slices: BTreeMap<Arc<str>, EndpointSlice>,
+}
+
+impl ServiceEntry {
+    /// The endpoints of a port in one family, merged from all slices, as seen from a node.
+    pub fn endpoints(&self, port: &ServicePort, family: Family, node: &str) -> Vec<Endpoint<'_>> {
+        merge_endpoints(self.slices.values(), (&port.name, port.protocol), family, node)
+    }
 }
 
 impl Snapshot {

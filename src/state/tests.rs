@@ -1,3 +1,4 @@
+use super::merge::merge_endpoints;
 use super::*;
 use crate::model::{Conditions, Family, Protocol, ServicePort, SliceEndpoint, SlicePort};
 

@@ -1,6 +1,7 @@
 //! What this kernel can do, found out in dry runs of throwaway rules.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustix::io::Errno;
@@ -39,12 +40,18 @@ impl Probe {
 
     /// One sentence for each family that cannot be used, naming what is missing.
     pub fn complaints(&self) -> Vec<String> {
-        let complaint = |(family, support): (Family, &FamilySupport)| match support {
-            FamilySupport::Full => None,
-            FamilySupport::Lacks(missing) => Some(format!("{family}: the kernel lacks {}", missing.join(", "))),
-            FamilySupport::NoFamily => Some(format!("{family}: the kernel has no tables of this family")),
-        };
-        self.families.iter().filter_map(complaint).collect()
+        let wanting = self.families.iter().filter(|(_, support)| **support != FamilySupport::Full);
+        wanting.map(|(family, support)| format!("{family}: {support}")).collect()
+    }
+}
+
+impl fmt::Display for FamilySupport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FamilySupport::Full => f.write_str("the kernel has all that ferroproxy needs"),
+            FamilySupport::Lacks(features) => write!(f, "the kernel lacks: {}", features.join(", ")),
+            FamilySupport::NoFamily => f.write_str("the kernel has no tables of this family"),
+        }
     }
 }
 
@@ -144,7 +151,7 @@ fn features(family: Family) -> Vec<Feature> {
 fn set_features(family: Family) -> Vec<Feature> {
     let key = vec![Field::Daddr(family), Field::L4Proto, Field::Dport];
     let slots = [&key[..], &[Field::Random(2)]].concat();
-    let data = DataType::Fields(vec![Field::Daddr(family), Field::Dport]);
+    let data = DataType::Fields(vec![Field::Daddr(family), Field::TcpDport]);
     let services = SetDef { size: Some(8), ..set_def(&key, DataType::Verdict) };
     let endpoints = SetDef { size: Some(8), ..set_def(&slots, data) };
     let ranges = SetDef { interval: true, ..set_def(&key[..1], DataType::None) };

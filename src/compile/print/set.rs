@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::value::{comment_suffix, data_text, is_host_order, key_text, selector, split_fields, verdict_text};
+use super::value::{comment_suffix, data_text, is_host_order, key_text, selectors, split_fields, verdict_text};
 use crate::compile::bytes::Bytes;
 use crate::compile::ruleset::{DataType, Element, Field, SetDef, Value};
-use crate::model::Family;
 
 /// nft's word for the object: `set` or `map`.
 pub fn set_keyword(def: &SetDef) -> &'static str {
@@ -71,34 +70,13 @@ fn big_endian(fields: &[Field], key: &Bytes) -> Vec<u8> {
     out
 }
 
-/// `numgen` has no type name of its own, so a key that has one is told by `typeof`.
+/// The fields by example: `numgen` has no type name of its own, and only so can they be told from each other when read back.
 fn type_text(def: &SetDef) -> String {
-    let data_fields = match &def.data {
-        DataType::Fields(fields) => fields.as_slice(),
-        DataType::None | DataType::Verdict => &[],
-    };
-    let by_example = def.key.iter().chain(data_fields).any(|f| matches!(f, Field::Random(_)));
-    let word = |fields: &[Field]| {
-        let name = |f: &Field| if by_example { selector(*f) } else { type_name(*f).to_string() };
-        fields.iter().map(name).collect::<Vec<_>>().join(" . ")
-    };
-    let key = word(&def.key);
-    let head = if by_example { "typeof" } else { "type" };
+    let key = selectors(&def.key);
     match &def.data {
-        DataType::None => format!("{head} {key}"),
-        DataType::Verdict => format!("{head} {key} : verdict"),
-        DataType::Fields(fields) => format!("{head} {key} : {}", word(fields)),
-    }
-}
-
-fn type_name(field: Field) -> &'static str {
-    match field {
-        Field::Saddr(Family::V4) | Field::Daddr(Family::V4) => "ipv4_addr",
-        Field::Saddr(Family::V6) | Field::Daddr(Family::V6) => "ipv6_addr",
-        Field::L4Proto => "inet_proto",
-        Field::Sport | Field::Dport => "inet_service",
-        Field::Random(_) => "integer",
-        Field::Mark => "mark",
+        DataType::None => format!("typeof {key}"),
+        DataType::Verdict => format!("typeof {key} : verdict"),
+        DataType::Fields(fields) => format!("typeof {key} : {}", selectors(fields)),
     }
 }
 
