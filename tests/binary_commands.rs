@@ -9,7 +9,8 @@ use support::daemon::{BINARY, Daemon, ferroproxy, namespace, program, write};
 use support::netns::{self, Netns};
 use tempfile::TempDir;
 
-const WEB: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}\n";
+const WEB: &str =
+    "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}\n";
 const SLICE: &str = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: web-1\n  labels: {kubernetes.io/service-name: web}\n\
                      addressType: IPv4\nports: [{port: 8080}]\nendpoints: [{addresses: [10.1.0.1]}]\n";
 
@@ -28,8 +29,16 @@ fn manifests(dir: &TempDir) -> String {
 fn arguments_that_cannot_work_end_with_2_and_say_why() {
     let Some((netns, dir)) = place() else { return };
     let missing = dir.path().join("no-such-kubeconfig").to_string_lossy().into_owned();
-    let ipvs = write(dir.path(), "ipvs.conf", "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\n");
-    let typo = write(dir.path(), "typo.conf", "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nclusterCidr: 10.0.0.0/8\n");
+    let ipvs = write(
+        dir.path(),
+        "ipvs.conf",
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\n",
+    );
+    let typo = write(
+        dir.path(),
+        "typo.conf",
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nclusterCidr: 10.0.0.0/8\n",
+    );
     let manifests = manifests(&dir);
     let cases: [(&[&str], &str); 7] = [
         (&["run"], "no source"),
@@ -54,7 +63,17 @@ fn arguments_that_cannot_work_end_with_2_and_say_why() {
 fn without_the_right_to_change_rules_it_says_so() {
     let Some((netns, dir)) = place() else { return };
     let manifests = manifests(&dir);
-    let without = ["--bounding-set", "-net_admin", "--inh-caps", "-net_admin", BINARY, "run", "--once", "--manifests", &manifests];
+    let without = [
+        "--bounding-set",
+        "-net_admin",
+        "--inh-caps",
+        "-net_admin",
+        BINARY,
+        "run",
+        "--once",
+        "--manifests",
+        &manifests,
+    ];
     let ended = program(&netns, "setpriv", &without);
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("CAP_NET_ADMIN"), "{}", ended.stderr);
@@ -88,11 +107,16 @@ fn diff_tells_text_and_json_and_its_transaction_loads() {
     let Some((netns, dir)) = place() else { return };
     let manifests = manifests(&dir);
     assert_eq!(ferroproxy(&netns, &["run", "--once", "--manifests", &manifests]).code, Some(0));
-    let two = SLICE.replace("endpoints: [", "endpoints: [{addresses: [10.1.0.9]}, ");
+    let two = SLICE.replace("10.1.0.1", "10.1.0.9");
     write(Path::new(&manifests), "web.yaml", &format!("{WEB}---\n{two}"));
     let text = ferroproxy(&netns, &["diff", "--manifests", &manifests]);
     assert_eq!(text.code, Some(1));
-    assert!(text.stdout.contains("+  10.96.0.1 . tcp . 80 . 1 : 10.1.0.9 . 8080"), "{}", text.stdout);
+    assert!(
+        text.stdout
+            .contains("-  10.96.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080\n+  10.96.0.1 . tcp . 80 . 0 : 10.1.0.9 . 8080"),
+        "{}",
+        text.stdout
+    );
     let json = ferroproxy(&netns, &["diff", "--manifests", &manifests, "--output", "json"]);
     let answer: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!((json.code, &answer["different"]), (Some(1), &true.into()));

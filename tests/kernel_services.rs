@@ -135,7 +135,11 @@ fn a_cluster_ip_bound_on_the_node_and_another_agents_dnat_are_left_alone() {
     // A node-local DNS cache binds a cluster IP and answers a port that is no frontend.
     let ip = scene.lab.run("ip", &["address", "add", "10.96.0.1/32", "dev", "lo"]).expect("ip runs");
     assert!(ip.status.success());
-    assert_eq!(scene.lab.tcp(CLIENT, "10.96.0.1:5353", AT_ONCE), Err(Refusal::Refused), "by the node itself: nobody listens");
+    assert_eq!(
+        scene.lab.tcp(CLIENT, "10.96.0.1:5353", AT_ONCE),
+        Err(Refusal::Refused),
+        "by the node itself: nobody listens"
+    );
     // Another agent's own DNAT of an address in the service range, registered after ours at the same priority.
     let other = "table ip other { chain pre { type nat hook prerouting priority -100; ip daddr 10.96.0.50 tcp dport 80 dnat to 10.244.0.11:8080\n }\n }\n";
     scene.lab.nft(other).expect("loaded");

@@ -60,15 +60,21 @@ impl<T: Target> Agent<T> {
     pub fn new(config: Config, families: Vec<Family>, target: T, observer: Observer, once: bool) -> Agent<T> {
         let pace = Pace::new(config.sync_period, config.min_sync_period);
         let engine = Engine::new(config.clone(), families.clone(), target);
-        Agent { config, families, state: State::new(), engine, observer, arrivals: Arrivals::default(), pace, restarts: BTreeMap::new(), once }
+        Agent {
+            config,
+            families,
+            state: State::new(),
+            engine,
+            observer,
+            arrivals: Arrivals::default(),
+            pace,
+            restarts: BTreeMap::new(),
+            once,
+        }
     }
 
     /// Runs until told to stop. A commit in flight is finished first.
-    pub async fn run(
-        mut self,
-        feed: &mut Feed,
-        stop: impl Future<Output = ()>,
-    ) -> Ending {
+    pub async fn run(mut self, feed: &mut Feed, stop: impl Future<Output = ()>) -> Ending {
         let mut stop = pin!(stop);
         loop {
             let wake = self.pace.next(self.engine.is_failing());
@@ -112,7 +118,6 @@ impl<T: Target> Agent<T> {
             self.observer.pending(changes.service_events, changes.slice_events);
         }
     }
-
 
     /// Tells the world how often the source had to begin anew since the last look.
     fn count_restarts(&mut self, feed: &Feed) {

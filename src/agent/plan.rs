@@ -13,11 +13,7 @@ use crate::state::Snapshot;
 pub(super) type Routes = BTreeMap<ObjectName, Vec<PortRoutes>>;
 
 /// The routes of these services now.
-pub(super) fn routes<'a>(
-    config: &Config,
-    snapshot: &Snapshot,
-    names: impl Iterator<Item = &'a ObjectName>,
-) -> Routes {
+pub(super) fn routes<'a>(config: &Config, snapshot: &Snapshot, names: impl Iterator<Item = &'a ObjectName>) -> Routes {
     let from = Viewpoint {
         node_name: &config.node_name,
         node: snapshot.node.as_ref(),

@@ -94,7 +94,7 @@ mod tests {
             text,
             "\
 add table ip ferroproxy
-add map ip ferroproxy services { type ipv4_addr . inet_proto . inet_service : verdict; size 1024; }
+add map ip ferroproxy services { typeof ip daddr . meta l4proto . th dport : verdict; size 1024; }
 add chain ip ferroproxy KUBE-SVC-3
 add chain ip ferroproxy output { type nat hook output priority -100; policy accept; }
 add rule ip ferroproxy KUBE-SVC-3 masquerade fully-random comment \"all of it\"

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use super::gather::{gather, reject};
 use super::OK;
+use super::gather::{gather, reject};
 use crate::agent::plan;
 use crate::compile::print;
 use crate::compile::seed::Seed;

@@ -77,7 +77,7 @@ impl SetId {
 
     /// Its shape in a family, at the least capacity.
     pub fn def(self, family: Family) -> SetDef {
-        let endpoint = || DataType::Fields(vec![Field::Daddr(family), Field::TcpDport]);
+        let endpoint = || DataType::Fields(vec![Field::Daddr(family), Field::Dport]);
         let (key, data) = match self {
             SetId::Services => (frontend_fields(family), DataType::Verdict),
             SetId::NodePorts => (vec![Field::L4Proto, Field::Dport], DataType::Verdict),

@@ -120,7 +120,7 @@ fn load_all(fields: &[Field], out: &mut Vec<Expr>) {
 fn load(field: Field, dreg: Reg) -> Expr {
     match field {
         Field::Saddr(family) | Field::Daddr(family) => load_bytes(field, dreg, family.addr_len()),
-        Field::Sport | Field::Dport | Field::TcpDport => load_bytes(field, dreg, 2),
+        Field::Sport | Field::Dport => load_bytes(field, dreg, 2),
         Field::L4Proto => Expr::Meta { key: MetaKey::L4Proto, dreg },
         Field::Mark => Expr::Meta { key: MetaKey::Mark, dreg },
         Field::Random(modulus) => Expr::Random { modulus, dreg },
@@ -135,7 +135,7 @@ fn load_bytes(field: Field, dreg: Reg, len: usize) -> Expr {
         Field::Saddr(Family::V6) => (Header::Network, 8),
         Field::Daddr(Family::V6) => (Header::Network, 24),
         Field::Sport => (Header::Transport, 0),
-        Field::Dport | Field::TcpDport => (Header::Transport, 2),
+        Field::Dport => (Header::Transport, 2),
         Field::L4Proto | Field::Mark | Field::Random(_) => return load(field, dreg),
     };
     Expr::Payload { header, offset, len: len as u32, dreg }

@@ -113,9 +113,6 @@ pub enum Field {
     Sport,
     /// `th dport`.
     Dport,
-    /// `tcp dport`: the port in the data of a map, whatever the protocol. It has the type and size of [`Field::Dport`], but nft 1.0.6 refuses
-    /// to add a rule that looks up a map whose data it knows as `th dport` ("conflicting protocols").
-    TcpDport,
     /// `numgen random mod N`: a random slot below N, in host order.
     Random(u32),
     /// `meta mark`, in host order.

@@ -19,7 +19,7 @@ pub struct Endpoint<'a> {
 
 /// The endpoints of the port `(name, protocol)` in one family, ordered by address and port, each once: non-terminating beats
 /// terminating, ready beats not ready, then the slice's name decides.
-pub fn merge_endpoints<'a>(
+pub(super) fn merge_endpoints<'a>(
     slices: impl Iterator<Item = &'a EndpointSlice>,
     port: (&str, Protocol),
     family: Family,

@@ -113,7 +113,7 @@ fn sized(key: Vec<Field>, data: DataType, size: u32) -> SetDef {
 }
 
 fn endpoint_data(family: Family) -> DataType {
-    DataType::Fields(vec![Field::Daddr(family), Field::TcpDport])
+    DataType::Fields(vec![Field::Daddr(family), Field::Dport])
 }
 
 fn plain(value: Value) -> Element {

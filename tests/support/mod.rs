@@ -3,9 +3,9 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod daemon;
+pub mod everything;
 pub mod fake_api;
 pub mod lab;
-pub mod everything;
 pub mod netns;
 pub mod scene;
 pub mod world;

@@ -53,7 +53,8 @@ impl Story {
 }
 
 fn config(dir: &Path) -> Config {
-    let mut argv = vec!["ferroproxy".into(), "render".into(), "--manifests".into(), PathBuf::from(dir).into_os_string()];
+    let mut argv =
+        vec!["ferroproxy".into(), "render".into(), "--manifests".into(), PathBuf::from(dir).into_os_string()];
     let file = dir.join("config.yaml");
     if file.exists() {
         argv.extend(["--config".into(), file.into_os_string()]);

@@ -27,7 +27,7 @@ fn datatype(field: Field) -> u32 {
             _ => 8,
         },
         Field::L4Proto => 12,
-        Field::Sport | Field::Dport | Field::TcpDport => 13,
+        Field::Sport | Field::Dport => 13,
         Field::Mark => 19,
     }
 }
@@ -37,7 +37,7 @@ pub(super) fn len(field: Field) -> usize {
     match field {
         Field::Saddr(family) | Field::Daddr(family) => family.addr_len(),
         Field::L4Proto => 1,
-        Field::Sport | Field::Dport | Field::TcpDport => 2,
+        Field::Sport | Field::Dport => 2,
         Field::Mark | Field::Random(_) => 4,
     }
 }
@@ -58,7 +58,7 @@ pub(super) fn len_of(fields: &[Field]) -> usize {
 /// The byte order nft writes for some fields.
 pub(super) fn byte_order(fields: &[Field]) -> ByteOrder {
     match fields {
-        [Field::Saddr(_) | Field::Daddr(_) | Field::Sport | Field::Dport | Field::TcpDport] => ByteOrder::Network,
+        [Field::Saddr(_) | Field::Daddr(_) | Field::Sport | Field::Dport] => ByteOrder::Network,
         [_] => ByteOrder::Host,
         _ => ByteOrder::None,
     }

@@ -151,7 +151,7 @@ fn features(family: Family) -> Vec<Feature> {
 fn set_features(family: Family) -> Vec<Feature> {
     let key = vec![Field::Daddr(family), Field::L4Proto, Field::Dport];
     let slots = [&key[..], &[Field::Random(2)]].concat();
-    let data = DataType::Fields(vec![Field::Daddr(family), Field::TcpDport]);
+    let data = DataType::Fields(vec![Field::Daddr(family), Field::Dport]);
     let services = SetDef { size: Some(8), ..set_def(&key, DataType::Verdict) };
     let endpoints = SetDef { size: Some(8), ..set_def(&slots, data) };
     let ranges = SetDef { interval: true, ..set_def(&key[..1], DataType::None) };

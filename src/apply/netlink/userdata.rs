@@ -36,7 +36,6 @@ mod expr {
 
 /// nft's protocol description numbers (`PROTO_DESC_*`).
 mod proto {
-    pub(super) const TCP: u32 = 6;
     pub(super) const TRANSPORT: u32 = 11;
     pub(super) const IP: u32 = 12;
     pub(super) const IP6: u32 = 13;
@@ -121,7 +120,6 @@ fn field_type(out: &mut Vec<u8>, field: Field) {
         Field::Daddr(Family::V6) => (expr::PAYLOAD, &[proto::IP6, 9]),
         Field::Sport => (expr::PAYLOAD, &[proto::TRANSPORT, 1]),
         Field::Dport => (expr::PAYLOAD, &[proto::TRANSPORT, 2]),
-        Field::TcpDport => (expr::PAYLOAD, &[proto::TCP, 2]),
         Field::L4Proto => (expr::META, &[META_L4PROTO]),
         Field::Mark => (expr::META, &[META_MARK]),
         Field::Random(modulus) => (expr::NUMGEN, &[RANDOM, modulus, 0]),
@@ -162,7 +160,6 @@ fn payload_field(header: u32, place: u32) -> Option<Field> {
         (proto::IP6, 9) => Field::Daddr(Family::V6),
         (proto::TRANSPORT, 1) => Field::Sport,
         (proto::TRANSPORT, 2) => Field::Dport,
-        (proto::TCP, 2) => Field::TcpDport,
         _ => return None,
     })
 }

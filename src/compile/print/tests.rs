@@ -23,7 +23,7 @@ fn element(value: Value, comment: Option<&str>) -> Element {
 
 fn endpoints() -> Set {
     let key = [&FRONTEND[..], &[Field::Random(16)]].concat();
-    let data = DataType::Fields(vec![Field::Daddr(Family::V4), Field::TcpDport]);
+    let data = DataType::Fields(vec![Field::Daddr(Family::V4), Field::Dport]);
     let target = |slot: u32| Bytes::new().addr([10, 1, 1, slot as u8].into()).port(8080);
     let elements = [256, 2].map(|slot| (frontend(80).number(slot), element(Value::Data(target(slot)), None)));
     Set { def: def(&key, data), elements: elements.into() }
@@ -48,7 +48,7 @@ fn a_ruleset_reads_like_nft_list_ruleset() {
         "\
 table ip ferroproxy {
 	map endpoints {
-		typeof ip daddr . meta l4proto . th dport . numgen random mod 16 : ip daddr . tcp dport
+		typeof ip daddr . meta l4proto . th dport . numgen random mod 16 : ip daddr . th dport
 		size 1024
 		elements = {
 			10.96.0.1 . tcp . 80 . 2 : 10.1.1.2 . 8080,
@@ -57,7 +57,7 @@ table ip ferroproxy {
 	}
 
 	map services {
-		type ipv4_addr . inet_proto . inet_service : verdict
+		typeof ip daddr . meta l4proto . th dport : verdict
 		size 1024
 		elements = {
 			10.96.0.1 . tcp . 80 comment \"default/web:http\" : goto KUBE-SVC-3,

@@ -63,7 +63,7 @@ pub(super) fn comment_suffix(comment: Option<&str>) -> String {
 pub(crate) fn field_words(field: Field) -> usize {
     match field {
         Field::Saddr(family) | Field::Daddr(family) => family.addr_len() / 4,
-        Field::L4Proto | Field::Sport | Field::Dport | Field::TcpDport | Field::Random(_) | Field::Mark => 1,
+        Field::L4Proto | Field::Sport | Field::Dport | Field::Random(_) | Field::Mark => 1,
     }
 }
 
@@ -92,7 +92,6 @@ pub(super) fn selector(field: Field) -> String {
         Field::L4Proto => "meta l4proto".into(),
         Field::Sport => "th sport".into(),
         Field::Dport => "th dport".into(),
-        Field::TcpDport => "tcp dport".into(),
         Field::Random(modulus) => format!("numgen random mod {modulus}"),
         Field::Mark => "meta mark".into(),
     }
@@ -124,7 +123,7 @@ fn field_text(field: Field, part: &[u8]) -> String {
     match field {
         Field::Saddr(_) | Field::Daddr(_) => addr(part).map_or_else(String::new, |ip| ip.to_string()),
         Field::L4Proto => protocol_text(part[0]),
-        Field::Sport | Field::Dport | Field::TcpDport => u16::from_be_bytes([part[0], part[1]]).to_string(),
+        Field::Sport | Field::Dport => u16::from_be_bytes([part[0], part[1]]).to_string(),
         Field::Random(_) => host_number(part).to_string(),
         Field::Mark => mark_text(host_number(part)),
     }

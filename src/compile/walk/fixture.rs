@@ -57,7 +57,7 @@ pub(super) fn target(ip: [u8; 4], port: u16) -> Value {
 }
 
 pub(super) fn target_type() -> DataType {
-    DataType::Fields(vec![Field::Daddr(Family::V4), Field::TcpDport])
+    DataType::Fields(vec![Field::Daddr(Family::V4), Field::Dport])
 }
 
 /// Loads `ip daddr . meta l4proto . th dport` from register 0 on.

@@ -72,11 +72,7 @@ async fn health_is_answered_and_counted() {
     assert_eq!(get(address, "/healthz").await.0, 503);
     assert_eq!(get(address, "/livez").await.0, 200);
     let text = observer.metrics().render().unwrap();
-    for series in [
-        "healthz_total{code=\"200\"} 1",
-        "healthz_total{code=\"503\"} 2",
-        "livez_total{code=\"200\"} 2",
-    ] {
+    for series in ["healthz_total{code=\"200\"} 1", "healthz_total{code=\"503\"} 2", "livez_total{code=\"200\"} 2"] {
         assert!(text.contains(&format!("kubeproxy_proxy_{series}")), "{series}");
     }
     servers.shutdown().await;
