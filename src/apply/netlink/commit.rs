@@ -55,6 +55,15 @@ fn send(
     }
 }
 
+/// Sends a batch that was encoded before.
+pub(super) fn send_encoded(socket: &mut Socket, batch: &Batch) -> Result<(), CommitError> {
+    let Some(acked_seq) = batch.acked_seq() else { return Ok(()) };
+    socket.transact(batch.bytes(), acked_seq, batch.last_seq()).map_err(|failure| match failure {
+        Failure::Trouble(error) => error,
+        Failure::Refused(_) => unexplained(),
+    })
+}
+
 /// The first refusal in the order of the operations, in words.
 fn explain(tx: &Transaction, batch: &Batch, refusals: &[Refusal]) -> Refused {
     let found = refusals.iter().find_map(|refusal| Some((refusal, batch.op_of(refusal.seq)?)));

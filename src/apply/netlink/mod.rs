@@ -20,7 +20,7 @@ mod userdata;
 
 pub use probe::{FamilySupport, Probe};
 
-use batch::Options;
+use batch::{Batch, Options};
 use rustix::io::Errno;
 use socket::Socket;
 
@@ -31,6 +31,22 @@ use super::transaction::Transaction;
 #[derive(Debug)]
 pub struct Netlink {
     socket: Socket,
+}
+
+/// A transaction as the bytes of one batch.
+#[derive(Debug)]
+pub struct Encoded(Batch);
+
+impl Encoded {
+    /// The length of the batch in bytes.
+    pub fn len(&self) -> usize {
+        self.0.bytes().len()
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.0.bytes().is_empty()
+    }
 }
 
 impl Netlink {
@@ -49,6 +65,20 @@ impl Netlink {
     /// Commits like [`Target::commit`], but only if the generation of the ruleset is still this one; else ERESTART, to retry.
     pub fn commit_at(&mut self, transaction: &Transaction, generation: Option<u32>) -> Receipt {
         commit::commit(&mut self.socket, transaction, Options { generation, dry_run: false })
+    }
+
+    /// Encodes a transaction without sending it, to measure the two apart. Send it before anything else goes over this socket.
+    pub fn encode(&self, transaction: &Transaction) -> Encoded {
+        let touched: Vec<_> = transaction.touched().collect();
+        Encoded(Batch::encode(transaction, &touched, self.socket.seq(), Options { generation: None, dry_run: false }))
+    }
+
+    /// Sends what was encoded before.
+    ///
+    /// # Errors
+    /// A [`CommitError`] without names: those are in the transaction.
+    pub fn send(&mut self, encoded: &Encoded) -> Result<(), CommitError> {
+        commit::send_encoded(&mut self.socket, &encoded.0)
     }
 
     /// Lets the kernel validate a transaction and discard it. Nothing changes, not even the generation.
