@@ -140,3 +140,11 @@ pub fn write(dir: &Path, name: &str, text: &str) -> String {
     fs::write(&path, text).expect("written");
     path.to_string_lossy().into_owned()
 }
+
+/// Runs a command with this input to its end.
+pub fn feed(command: &mut Command, input: &str) -> std::process::Output {
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("it reads");
+    child.wait_with_output().expect("it ends")
+}

@@ -7,5 +7,6 @@ pub mod everything;
 pub mod fake_api;
 pub mod lab;
 pub mod netns;
+pub mod relay;
 pub mod scene;
 pub mod world;
