@@ -6,10 +6,10 @@
 // The modules are shared with tests, which use more of them.
 #![allow(dead_code, unreachable_pub)]
 
-#[path = "../tests/support/netns.rs"]
-mod netns;
 #[path = "support/cluster.rs"]
 mod cluster;
+#[path = "../tests/support/netns.rs"]
+mod netns;
 #[path = "support/table.rs"]
 mod table;
 
@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 
 use cluster::Cluster;
 use ferroproxy::agent::{Arrivals, Engine};
+use ferroproxy::apply::diff;
 use ferroproxy::apply::netlink::Netlink;
 use ferroproxy::apply::target::{Outcome, Receipt, Target};
 use ferroproxy::apply::transaction::Transaction;
-use ferroproxy::apply::diff;
 use ferroproxy::model::{Config, Family, LocalDetector, PerFamily, SourceConfig};
 use ferroproxy::state::State;
 use table::{Row, Table};

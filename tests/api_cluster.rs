@@ -140,10 +140,8 @@ fn objects_of_a_real_cluster_take_effect_for_pods_node_and_outside_in_both_famil
     }
     cluster.slices(&[2]);
     cluster.service(spec("NodePort"));
-    let node_port = cluster.kubectl(
-        &["get", "service", "web", "-n", &cluster.id, "-o", "jsonpath={.spec.ports[0].nodePort}"],
-        "",
-    );
+    let node_port =
+        cluster.kubectl(&["get", "service", "web", "-n", &cluster.id, "-o", "jsonpath={.spec.ports[0].nodePort}"], "");
     for ip in NODE {
         let to = SocketAddr::new(ip, node_port.parse().expect("a port")).to_string();
         wait(&proxy, "the node port", || answered(&lab, Place::Outside, &to, 3) == ["pod2".to_owned()].into());

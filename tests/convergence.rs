@@ -49,10 +49,17 @@ fn service() -> impl Strategy<Value = Service> {
                 ports: ports.into_iter().enumerate().map(port).collect(),
                 internal_policy: policy(policies.0),
                 external_policy: policy(policies.1),
+                source_ranges: ranges(externals.1.len(), n),
                 ..Service::named("default", &format!("s{n}"))
             }
         },
     )
+}
+
+/// Some services guard their load-balancer IPs, with nested ranges.
+fn ranges(many: usize, n: u8) -> Vec<ipnet::IpNet> {
+    let all = ["10.0.0.0/8", "10.1.0.0/16", "192.0.2.0/24"].map(|net| net.parse().unwrap());
+    all.into_iter().skip(usize::from(n) % 3).take(many * (usize::from(n) % 2 + 1)).collect()
 }
 
 fn slice() -> impl Strategy<Value = EndpointSlice> {

@@ -95,6 +95,35 @@ fn node_ports_external_ips_and_load_balancer_ips_answer_and_are_masqueraded() {
 }
 
 #[test]
+fn source_ranges_guard_load_balancer_ips_before_any_other_verdict() {
+    if !netns::is_possible() {
+        return;
+    }
+    let ranges = "type: LoadBalancer\nports: [{name: t, port: 80, nodePort: 30080}]\nexternalIPs: [203.0.113.80]\n\
+                  loadBalancerSourceRanges: [10.244.0.0/16, 10.244.0.0/24, 'fd00:10:244::/64']\n";
+    let status = "status: {loadBalancer: {ingress: [{ip: 198.51.100.7}, {ip: '2001:db8:2::7'}]}}\n";
+    let scene = Scene::new(PODS, &[("web", service(1, ranges) + status), ("slices", slices(1, &[0, 1]))]);
+    for front in ["198.51.100.7:80", "[2001:db8:2::7]:80"] {
+        assert!(scene.lab.tcp(CLIENT, front, PATIENCE).is_ok(), "{front}");
+        for from in [Place::Node, Place::Outside] {
+            assert_eq!(scene.lab.tcp(from, front, AT_ONCE), Err(Refusal::TimedOut), "{from:?} {front}");
+        }
+    }
+    // Other frontends of the service are open, and without endpoints the guard still comes first.
+    assert!(scene.lab.tcp(Place::Outside, "203.0.113.80:80", PATIENCE).is_ok());
+    assert!(scene.lab.tcp(Place::Outside, &format!("{}:30080", NODE[0]), PATIENCE).is_ok());
+    scene.write("slices", &slices(1, &[]));
+    scene.settle();
+    assert_eq!(scene.lab.tcp(CLIENT, "198.51.100.7:80", AT_ONCE), Err(Refusal::Refused));
+    assert_eq!(scene.lab.tcp(Place::Outside, "198.51.100.7:80", AT_ONCE), Err(Refusal::TimedOut));
+    // The node's own address in a range lets the node in.
+    scene.write("web", &(service(1, &ranges.replace("10.244.0.0/24", "192.0.2.0/24")) + status));
+    scene.write("slices", &slices(1, &[0]));
+    scene.settle();
+    assert!(scene.lab.tcp(Place::Node, "198.51.100.7:80", PATIENCE).is_ok());
+}
+
+#[test]
 fn without_endpoints_connections_are_refused_at_once() {
     if !netns::is_possible() {
         return;

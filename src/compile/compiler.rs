@@ -83,15 +83,13 @@ impl Compiler {
         let before = std::mem::replace(&mut self.settings, settings);
         self.lay_frame();
         self.relay_parts();
-        let entry_changed = |family: Family| {
-            before.manners(family).has_internal_entry() != self.settings.manners(family).has_internal_entry()
-        };
-        if self.settings.families.iter().any(|f| entry_changed(*f)) {
+        let (old_manners, manners) = (before.all_manners(), self.settings.all_manners());
+        if old_manners != manners {
             let all: Vec<ObjectName> = self.services.keys().cloned().collect();
             for name in all {
                 let ports = self.services.get(&name).cloned().unwrap_or_default();
-                let old = Emission::of(&ports, |f| before.manners(f).has_internal_entry());
-                let new = self.emission(&ports);
+                let old = Emission::of(&ports, &old_manners);
+                let new = Emission::of(&ports, &manners);
                 self.give_up(&old, &new);
                 self.take_up(&old, new);
             }
@@ -145,7 +143,7 @@ impl Compiler {
     }
 
     fn emission(&self, ports: &[Placed]) -> Emission {
-        Emission::of(ports, |family| self.settings.manners(family).has_internal_entry())
+        Emission::of(ports, &self.settings.all_manners())
     }
 
     /// Seats the endpoints of each port: as before, else as an earlier process had them.

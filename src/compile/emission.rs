@@ -1,14 +1,15 @@
 //! What one service contributes to a table.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::bytes::Bytes;
 use super::claims::{Claimant, Frontend};
 use super::layout::{Reach, SetId, endpoint_data, hairpin_key};
 use super::ruleset::{COMMENT_MAX, Element, Value};
-use super::treatment::{End, Entry, Part, Pick, Treatment};
-use crate::model::{EndpointAddr, Family, TrafficPolicy};
+use super::treatment::{End, Entry, Manners, Part, Pick, Treatment};
+use crate::model::{EndpointAddr, Family, PerFamily, TrafficPolicy};
 use crate::policy::{Pool, PortRoutes, Route};
 
 /// An element's place: table, set, key.
@@ -39,30 +40,44 @@ pub(super) struct Emission {
 }
 
 impl Emission {
-    /// The contribution of all ports of a service. `internal_entry` tells for a family whether cluster-IP traffic has an entry of its own.
-    pub(super) fn of(ports: &[Placed], internal_entry: impl Fn(Family) -> bool) -> Emission {
+    /// The contribution of all ports of a service, by the manners of each family.
+    pub(super) fn of(ports: &[Placed], manners: &PerFamily<Manners>) -> Emission {
         let mut emission = Emission::default();
         for port in ports {
-            emission.add_port(port, internal_entry(port.routes.family));
+            emission.add_port(port, manners.get(port.routes.family));
         }
         emission
     }
 
-    fn add_port(&mut self, port: &Placed, internal_entry: bool) {
+    fn add_port(&mut self, port: &Placed, manners: &Manners) {
         let routes = &port.routes;
         let comment: Arc<str> = comment(&routes.name.to_string()).into();
         for frontend in &port.owned {
             let internal = frontend.ip == Some(routes.cluster_ip);
             let reach = frontend.reach();
+            let guarded = routes.is_guarded() && frontend.ip.is_some_and(|ip| routes.load_balancer_ips.contains(&ip));
             let treatment = match internal {
-                true => internal_treatment(port, internal_entry),
-                false => external_treatment(port, reach),
+                true => internal_treatment(port, manners.has_internal_entry()),
+                false => external_treatment(port, reach, guarded),
             };
             self.add_frontend(port, *frontend, reach, treatment, &comment);
+            if treatment.guarded {
+                self.add_guard(routes, frontend, manners.node_ip);
+            }
         }
         self.shared.insert((routes.family, SetId::ClusterIps, Bytes::new().addr(routes.cluster_ip)));
         for endpoint in &routes.on_node {
             self.shared.insert((routes.family, SetId::Hairpin, hairpin_key(*endpoint, routes.protocol)));
+        }
+    }
+
+    /// The sources that may reach a guarded frontend, as disjoint ranges: the kernel's set refuses nested ones.
+    fn add_guard(&mut self, routes: &PortRoutes, frontend: &Frontend, node_ip: Option<IpAddr>) {
+        for range in routes.admitted_sources(node_ip) {
+            let bound = |ip| frontend.key().addr(ip);
+            let until = Value::Until(bound(range.broadcast()));
+            let place = (frontend.family, SetId::Firewall, bound(range.network()));
+            self.elements.insert(place, Element { value: until, comment: None });
         }
     }
 
@@ -156,17 +171,17 @@ fn internal_treatment(port: &Placed, internal_entry: bool) -> Treatment {
         End::Pick(_) if internal_entry => Entry::Internal,
         _ => Entry::None,
     };
-    Treatment { entry, end }
+    Treatment { guarded: false, entry, end }
 }
 
-fn external_treatment(port: &Placed, reach: Reach) -> Treatment {
+fn external_treatment(port: &Placed, reach: Reach, guarded: bool) -> Treatment {
     let end = port.end(port.routes.external, reach);
     let entry = match (end, port.routes.external_policy) {
         (End::Reject, _) => Entry::None,
         (_, TrafficPolicy::Local) => Entry::ShortCircuit(port.pick(reach, Pool::Cluster)),
         (_, TrafficPolicy::Cluster) => Entry::External,
     };
-    Treatment { entry, end }
+    Treatment { guarded, entry, end }
 }
 
 /// A comment nft reads back: names longer than it allows are cut and marked, with a hash that keeps them apart.

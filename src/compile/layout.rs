@@ -28,6 +28,8 @@ pub enum SetId {
     ServiceCidrs,
     /// The addresses node ports answer on, unless that is all of them.
     NodePortIps,
+    /// Frontends that only some sources may reach, with the ranges of those sources.
+    Firewall,
 }
 
 /// How a packet reached a frontend, and so which key its endpoints have.
@@ -41,7 +43,7 @@ pub enum Reach {
 
 impl SetId {
     /// All of them.
-    pub const ALL: [SetId; 10] = [
+    pub const ALL: [SetId; 11] = [
         SetId::Services,
         SetId::NodePorts,
         SetId::Endpoints(Reach::Address, Pool::Cluster),
@@ -52,6 +54,7 @@ impl SetId {
         SetId::ClusterIps,
         SetId::ServiceCidrs,
         SetId::NodePortIps,
+        SetId::Firewall,
     ];
 
     /// Its name in the table.
@@ -67,6 +70,7 @@ impl SetId {
             SetId::ClusterIps => "cluster-ips",
             SetId::ServiceCidrs => "service-cidrs",
             SetId::NodePortIps => "nodeport-ips",
+            SetId::Firewall => "firewall",
         }
     }
 
@@ -86,8 +90,9 @@ impl SetId {
             SetId::ClusterIps | SetId::ServiceCidrs | SetId::NodePortIps => {
                 (vec![Field::Daddr(family)], DataType::None)
             }
+            SetId::Firewall => (firewall_fields(family), DataType::None),
         };
-        let interval = self == SetId::ServiceCidrs;
+        let interval = matches!(self, SetId::ServiceCidrs | SetId::Firewall);
         SetDef { key, data, interval, size: (!interval).then_some(MIN_SIZE), learned: None }
     }
 }
@@ -109,6 +114,11 @@ pub fn slot_fields(reach: Reach, family: Family, slot: Field) -> Vec<Field> {
         Reach::Address => vec![Field::Daddr(family), Field::L4Proto, Field::Dport, slot],
         Reach::NodePort => vec![Field::L4Proto, Field::Dport, slot],
     }
+}
+
+/// The key fields of `firewall`: a frontend and a source.
+pub fn firewall_fields(family: Family) -> Vec<Field> {
+    vec![Field::Daddr(family), Field::L4Proto, Field::Dport, Field::Saddr(family)]
 }
 
 /// The key fields of `hairpin`, as a packet has them after the DNAT.

@@ -33,6 +33,8 @@ pub struct Settings {
     pub node_ports: NodePorts,
     /// The ranges cluster IPs come from.
     pub service_cidrs: Vec<IpNet>,
+    /// The node's main address of each family, if it is known.
+    pub node_ips: PerFamily<Option<IpAddr>>,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             locality: PerFamily::default(),
             node_ports: NodePorts::All,
             service_cidrs: Vec::new(),
+            node_ips: PerFamily::default(),
         }
     }
 }
@@ -51,7 +54,13 @@ impl Default for Settings {
 impl Settings {
     /// What the shared chains of a family need to know.
     pub fn manners(&self, family: Family) -> Manners {
-        Manners { locality: self.locality.get(family).clone(), masquerade_all: self.masquerade_all }
+        let locality = self.locality.get(family).clone();
+        Manners { locality, masquerade_all: self.masquerade_all, node_ip: *self.node_ips.get(family) }
+    }
+
+    /// The same for both families.
+    pub fn all_manners(&self) -> PerFamily<Manners> {
+        PerFamily::from_fn(|family| self.manners(family))
     }
 
     /// The addresses node ports of a family answer on; empty means all local ones.

@@ -2,9 +2,11 @@
 //!
 //! A treatment is a value. Its parts are small chains, each named after what it does, that go to the next: entry, then pick.
 
-use super::layout::{Reach, SetId, slot_fields};
+use std::net::IpAddr;
+
+use super::layout::{Reach, SetId, firewall_fields, slot_fields};
 use super::ruleset::{Chain, Field, Name, Verdict};
-use super::stmt::{Rule, Stmt};
+use super::stmt::{Is, Rule, Stmt};
 use crate::model::Family;
 use crate::policy::Pool;
 
@@ -52,6 +54,8 @@ pub enum Entry {
 /// One value: equal ones share their chains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Treatment {
+    /// Whether only the sources in `firewall` may pass; the others are dropped before anything else is decided.
+    pub guarded: bool,
     /// The entry.
     pub entry: Entry,
     /// The end.
@@ -77,7 +81,7 @@ pub enum Locality {
 
 impl Locality {
     /// The match for sources that are local (or are not); `None` when nobody can tell.
-    fn matching(&self, family: Family, is: super::stmt::Is) -> Option<Stmt> {
+    fn matching(&self, family: Family, is: Is) -> Option<Stmt> {
         match self {
             Locality::Unknown => None,
             Locality::Inside(net) => Some(Stmt::Net(Field::Saddr(family), is, *net)),
@@ -95,6 +99,8 @@ pub struct Manners {
     pub locality: Locality,
     /// Whether all cluster-IP traffic is masqueraded.
     pub masquerade_all: bool,
+    /// The node's own address: source ranges that hold it admit the load-balancer IPs themselves.
+    pub node_ip: Option<IpAddr>,
 }
 
 impl Manners {
@@ -107,6 +113,8 @@ impl Manners {
 /// A shared chain on demand: one part of a treatment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
+    /// The guard before the rest of a treatment.
+    Guard(Treatment),
     /// The pick itself.
     Pick(Pick),
     /// An entry with its end.
@@ -154,10 +162,16 @@ impl Treatment {
     /// The part a frontend's element leads to; `None` when the verdict is the end itself.
     pub fn first_part(self) -> Option<Part> {
         match (self.entry, self.end) {
+            _ if self.guarded => Some(Part::Guard(self)),
             (Entry::None, End::Pick(pick)) => Some(Part::Pick(pick)),
             (Entry::None, _) => None,
             _ => Some(Part::Entry(self)),
         }
+    }
+
+    /// What comes after the guard.
+    fn unguarded(self) -> Treatment {
+        Treatment { guarded: false, ..self }
     }
 
     /// The verdict of a frontend's element.
@@ -172,16 +186,12 @@ impl Treatment {
 impl Part {
     /// The chain's name.
     pub fn name(self) -> Name {
-        let name = match self {
-            Part::Pick(pick) => format!("KUBE-{}", pick.suffix()),
-            Part::Entry(Treatment { entry, end }) => match entry {
-                Entry::None => format!("KUBE-{}", end.suffix()),
-                Entry::Internal => format!("KUBE-INT-{}", end.suffix()),
-                Entry::External => format!("KUBE-EXT-{}", end.suffix()),
-                Entry::ShortCircuit(pick) => format!("KUBE-EXT-{}-{}", pick.suffix(), end.suffix()),
-            },
+        let suffix = match self {
+            Part::Guard(treatment) => format!("FW-{}", entry_suffix(treatment)),
+            Part::Pick(pick) => pick.suffix(),
+            Part::Entry(treatment) => entry_suffix(treatment),
         };
-        Name::from(name)
+        Name::from(format!("KUBE-{suffix}"))
     }
 
     /// The parts its rules lead to.
@@ -189,7 +199,8 @@ impl Part {
         match self {
             Part::Pick(pick) if pick.slots == 1 => Vec::new(),
             Part::Pick(pick) => vec![Part::Pick(pick.one_slot())],
-            Part::Entry(Treatment { entry, end }) => {
+            Part::Guard(treatment) => treatment.unguarded().first_part().into_iter().collect(),
+            Part::Entry(Treatment { entry, end, .. }) => {
                 let short = match entry {
                     Entry::ShortCircuit(pick) => Some(Part::Pick(pick)),
                     _ => None,
@@ -206,11 +217,29 @@ impl Part {
     /// The chain.
     pub fn chain(self, family: Family, manners: &Manners) -> Chain {
         let rules = match self {
+            Part::Guard(treatment) => guard_rules(treatment, family),
             Part::Pick(pick) => pick_rules(pick, family),
             Part::Entry(treatment) => entry_rules(treatment, family, manners),
         };
         Chain { hook: None, rules }
     }
+}
+
+fn entry_suffix(Treatment { entry, end, .. }: Treatment) -> String {
+    match entry {
+        Entry::None => end.suffix(),
+        Entry::Internal => format!("INT-{}", end.suffix()),
+        Entry::External => format!("EXT-{}", end.suffix()),
+        Entry::ShortCircuit(pick) => format!("EXT-{}-{}", pick.suffix(), end.suffix()),
+    }
+}
+
+fn guard_rules(treatment: Treatment, family: Family) -> Vec<Rule> {
+    let stranger = Stmt::InSet(firewall_fields(family), Is::NotIn, SetId::Firewall.name());
+    vec![
+        Rule::new([stranger, Stmt::Verdict(Verdict::Drop)]).comment("not in loadBalancerSourceRanges"),
+        Rule::new([Stmt::Verdict(treatment.unguarded().verdict())]),
+    ]
 }
 
 /// A packet that is on its way while the last slot goes may draw a slot that is no more: it gets slot 0, and if that went too, it is
@@ -226,7 +255,6 @@ fn pick_rules(pick: Pick, family: Family) -> Vec<Rule> {
 }
 
 fn entry_rules(treatment: Treatment, family: Family, manners: &Manners) -> Vec<Rule> {
-    use super::stmt::Is;
     let mark = || Stmt::Verdict(Verdict::Jump(MARK_MASQ.into()));
     let goto = |pick: Pick| Stmt::Verdict(Verdict::Goto(Part::Pick(pick).name()));
     let mut rules = match treatment.entry {

@@ -169,6 +169,20 @@ impl PortRoutes {
         self.internal == Route::Balance(pool) || (self.is_external() && external)
     }
 
+    /// Whether only some sources may reach the load-balancer IPs.
+    pub fn is_guarded(&self) -> bool {
+        !self.source_ranges.is_empty()
+    }
+
+    /// Who may reach the load-balancer IPs, as disjoint ranges. Where the node's own address may, the load-balancer IPs may too: they
+    /// are often local addresses of the node, and then the source of its own packets to them.
+    pub fn admitted_sources(&self, node_ip: Option<IpAddr>) -> Vec<IpNet> {
+        let node_may = node_ip.is_some_and(|ip| self.source_ranges.iter().any(|range| range.contains(&ip)));
+        let themselves = self.load_balancer_ips.iter().filter(|_| node_may).map(|ip| IpNet::from(*ip));
+        let ranges: Vec<IpNet> = self.source_ranges.iter().map(IpNet::trunc).chain(themselves).collect();
+        IpNet::aggregate(&ranges)
+    }
+
     /// The endpoints of a pool.
     pub fn pool(&self, pool: Pool) -> &[EndpointAddr] {
         match pool {
