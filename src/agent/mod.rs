@@ -77,7 +77,7 @@ impl<T: Target> Agent<T> {
     pub async fn run(mut self, feed: &mut Feed, stop: impl Future<Output = ()>) -> Ending {
         let mut stop = pin!(stop);
         loop {
-            let wake = self.pace.next(self.engine.is_failing());
+            let wake = self.wake();
             tokio::select! {
                 biased;
                 () = &mut stop => return Ending::Stopped,
@@ -85,13 +85,25 @@ impl<T: Target> Agent<T> {
                     Some(batch) => self.take_in(batch, &mut feed.events),
                     None => return Ending::SourceEnded,
                 },
-                () = sleep_until(wake.into()) => {}
+                () = wait_until(wake) => {}
             }
             self.count_restarts(feed);
             if let Some(ending) = self.turn() {
                 return ending;
             }
         }
+    }
+
+    /// When to wake even if nothing happens; `None`: only an event can change anything.
+    fn wake(&self) -> Option<Instant> {
+        self.is_ready().then(|| self.pace.next(self.engine.is_failing()))
+    }
+
+    /// Whether enough is known to write rules. Once they are written they are kept in step whatever becomes of the Node.
+    fn is_ready(&self) -> bool {
+        let waits = || waits_for_node(&self.config, self.state.snapshot().node.as_ref(), self.state.knows_node());
+        let patient = || !self.once || self.state.knows_service_cidrs();
+        self.engine.compiler().is_some() || (self.state.is_complete() && !waits() && patient())
     }
 
     /// Takes in a batch and whatever else has arrived by now.
@@ -132,9 +144,8 @@ impl<T: Target> Agent<T> {
 
     /// Does what is due: a sync, a retry, an audit. Answers when the run is over.
     fn turn(&mut self) -> Option<Ending> {
-        let node = self.state.snapshot().node.as_ref();
-        self.observer.node(node);
-        if !self.state.is_complete() || waits_for_node(&self.config, node, self.state.knows_node()) {
+        self.observer.node(self.state.snapshot().node.as_ref());
+        if !self.is_ready() {
             return None;
         }
         let now = Instant::now();
@@ -191,6 +202,16 @@ impl<T: Target> Agent<T> {
     }
 }
 
+async fn wait_until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn log_rejection(rejection: &Rejection) {
     warn!(kind = %rejection.kind, object = rejection.object, field = rejection.field, "{}", rejection.reason);
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,11 +26,12 @@ impl Pace {
         Pace { period, least, last_sync: None, audit_at, retry_at: now, retry_after: RETRY_MIN, waiting: false }
     }
 
-    /// When the loop has to wake even if nothing happens.
+    /// When the loop has to wake even if nothing happens. While `minSyncPeriod` holds a sync back nothing else is done, so nothing else
+    /// wakes it: a retry or an audit that is due meanwhile would do so again and again.
     pub(super) fn next(&self, failing: bool) -> Instant {
-        let retry = failing.then_some(self.retry_at);
         let held_back = self.last_sync.filter(|_| self.waiting).map(|at| at + self.least);
-        [retry, held_back].into_iter().flatten().fold(self.audit_at, Instant::min)
+        let retry = failing.then_some(self.retry_at);
+        held_back.unwrap_or_else(|| retry.map_or(self.audit_at, |at| at.min(self.audit_at)))
     }
 
     /// Whether `minSyncPeriod` holds a sync back. Nothing does unless the user set it.
@@ -82,6 +83,15 @@ mod tests {
         assert!(pace.must_wait(now + MS));
         assert_eq!(pace.next(false), now + 1_000 * MS);
         assert!(!pace.must_wait(now + 1_000 * MS));
+    }
+
+    #[test]
+    fn a_sync_held_back_is_not_woken_early_by_what_is_due_and_cannot_be_done() {
+        let mut pace = Pace::new(10 * MS, 1_000 * MS);
+        let now = Instant::now();
+        pace.synced(now, true);
+        assert!(pace.must_wait(now + MS));
+        assert_eq!(pace.next(true), now + 1_000 * MS, "neither by the retry nor by the audit");
     }
 
     #[test]

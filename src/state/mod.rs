@@ -189,14 +189,22 @@ impl State {
             }
             Change::Delete(name) => {
                 self.nodes.forget(&name);
-                self.snapshot.node.take_if(|node| node.name == name);
+                self.drop_node(&name);
             }
             Change::Synced => {
-                let gone = self.nodes.finish(self.snapshot.node.iter().map(|n| &n.name));
-                self.snapshot.node.take_if(|node| gone.contains(&node.name));
+                for name in self.nodes.finish(self.snapshot.node.iter().map(|n| &n.name)) {
+                    self.drop_node(&name);
+                }
             }
         }
         self.changes.node |= before != self.snapshot.node;
+    }
+
+    /// The Node object is gone, the machine and its addresses are not: the rules go by what was known last.
+    fn drop_node(&mut self, name: &str) {
+        if let Some(node) = self.snapshot.node.as_mut().filter(|node| node.name == name) {
+            node.deleting = true;
+        }
     }
 
     fn apply_service_cidr(&mut self, change: Change<String, ServiceCidr>) {

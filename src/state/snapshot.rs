@@ -11,7 +11,7 @@ use crate::model::{EndpointSlice, Family, Node, ObjectName, Service, ServiceCidr
 pub struct Snapshot {
     /// Services and the slices that name them, also slices whose Service is not known (yet).
     pub services: BTreeMap<ObjectName, ServiceEntry>,
-    /// The own Node.
+    /// The own Node. When its object is gone: as it was last, and `deleting`.
     pub node: Option<Node>,
     /// ServiceCIDRs by name.
     pub service_cidrs: BTreeMap<String, ServiceCidr>,

@@ -130,12 +130,13 @@ fn named_ports_have_their_own_number_in_each_slice() {
 }
 
 #[test]
-fn only_the_node_in_a_list_remains() {
+fn a_node_that_is_not_in_a_list_is_gone_and_remembered() {
     let node = |n: &str| Node { name: n.into(), ..Node::default() };
     let mut state = told([Event::Node(Change::Upsert(node("one")))]);
     assert!(state.take_changes().node && !state.knows_node());
     state.apply(Event::Node(Change::Init));
     state.apply(Event::Node(Change::Synced));
     assert!(state.take_changes().node && state.knows_node());
-    assert_eq!(state.snapshot().node, None);
+    let last = Node { deleting: true, ..node("one") };
+    assert_eq!(state.snapshot().node, Some(last), "the rules go by what was known last");
 }
