@@ -170,7 +170,8 @@ impl Oracle<'_> {
         let Some((service, ..)) = self.candidates(packet).into_iter().find(of_lb) else { return false };
         let ranges: Vec<_> =
             service.source_ranges.iter().filter(|net| Family::of_net(**net) == packet.family()).collect();
-        let node_ip = self.objects.node.iter().flat_map(|n| &n.internal_ips).any(|ip| ranges.iter().any(|r| r.contains(ip)));
+        let node_ip =
+            self.objects.node.iter().flat_map(|n| &n.internal_ips).any(|ip| ranges.iter().any(|r| r.contains(ip)));
         let allowed = ranges.iter().any(|net| net.prefix_len() == 0 || net.contains(&from))
             || (node_ip && service.load_balancer_ips.contains(&from));
         !ranges.is_empty() && !allowed

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 use crate::walking::{forwarded, of_node};
 
@@ -42,6 +43,32 @@ impl World {
         state.apply(Event::ServiceCidr(Change::Upsert(cidr)));
         state
     }
+
+    /// A packet that hits a frontend some Service claims, if it is aimed and there is one.
+    pub(crate) fn send(&self, shot: &Shot) -> Packet {
+        let family = shot.packet.family();
+        let ports = self.services.iter().flat_map(|service| service.ports.iter().map(move |port| (service, port)));
+        let frontends = ports.flat_map(|(service, port)| {
+            let ips = service.cluster_ips.iter().chain(&service.external_ips).chain(&service.load_balancer_ips);
+            let by_node_port = port.node_port.map(|number| (Place::Node(1).ip(family), number, port.protocol));
+            ips.map(|ip| (*ip, port.port, port.protocol)).chain(by_node_port)
+        });
+        let frontends: Vec<_> = frontends.filter(|(ip, ..)| Family::of(*ip) == family).collect();
+        match &shot.aim {
+            Some(aim) if !frontends.is_empty() => {
+                let (destination, destination_port, protocol) = *aim.get(&frontends);
+                Packet { destination, destination_port, protocol: protocol.number(), ..shot.packet.clone() }
+            }
+            _ => shot.packet.clone(),
+        }
+    }
+}
+
+/// A packet, and perhaps what it is aimed at.
+#[derive(Clone, Debug)]
+pub(crate) struct Shot {
+    packet: Packet,
+    aim: Option<Index>,
 }
 
 /// The places of a world, the same in both families.
@@ -113,7 +140,8 @@ fn service_port() -> impl Strategy<Value = (Protocol, u16, Option<u16>)> {
 
 fn service() -> impl Strategy<Value = Service> {
     let addresses = (families(), vec(public(), 0..3), vec(public(), 0..2));
-    let ports = vec(service_port(), 0..4);
+    let ports = vec(service_port(), 1..4);
+    let ports = prop_oneof![9 => ports, 1 => Just(Vec::new())];
     (0u8..4, addresses, ports, (policy(), policy()), 0i64..3).prop_map(|(n, addresses, ports, policies, age)| {
         let (families, external, balanced) = addresses;
         let both = |places: &[Place]| -> Vec<IpAddr> {
@@ -184,22 +212,24 @@ fn home(place: Place) -> Option<std::sync::Arc<str>> {
 }
 
 fn slice() -> impl Strategy<Value = EndpointSlice> {
-    let endpoints = vec((endpoint_place(), conditions(), 0u8..4, 0u8..4), 0..5);
-    let ports = vec((0usize..4, protocol(), 8080u16..8082), 1..6);
-    (0u8..8, 0u8..4, family(), ports, endpoints, 0u8..7).prop_map(|(n, of, family, mut ports, endpoints, kind)| {
+    let endpoints = vec((endpoint_place(), conditions(), 0u8..4, 0u8..4), 0..6);
+    let ports = vec(option::weighted(0.8, 8080u16..8082), 12);
+    (0u8..8, 0u8..4, family(), ports, endpoints, 0u8..7).prop_map(|(n, of, family, ports, endpoints, kind)| {
         let endpoint = |(place, conditions, zone, node): (Place, Conditions, u8, u8)| SliceEndpoint {
             address: place.ip(family),
             conditions,
             node: home(place),
             hints: hints(kind, zone, node),
         };
-        ports.extend([(0, Protocol::Tcp, 8080), (1, Protocol::Tcp, 8080), (1, Protocol::Udp, 8080)]);
-        let port = |(i, protocol, port)| SlicePort { name: format!("p{i}").into(), protocol, port };
+        let names = (0..4).flat_map(|i| [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].map(|protocol| (i, protocol)));
+        let port = |((i, protocol), port): ((usize, _), Option<u16>)| {
+            Some(SlicePort { name: format!("p{i}").into(), protocol, port: port? })
+        };
         EndpointSlice {
             name: ObjectName::new("default", format!("slice{n}")),
             service: ObjectName::new("default", format!("s{of}")),
             family,
-            ports: ports.into_iter().map(port).collect(),
+            ports: names.zip(ports).filter_map(port).collect(),
             endpoints: endpoints.into_iter().map(endpoint).collect(),
             triggered: None,
         }
@@ -209,19 +239,22 @@ fn slice() -> impl Strategy<Value = EndpointSlice> {
 fn node() -> impl Strategy<Value = Option<Node>> {
     let zone = option::of(prop_oneof![3 => Just("a"), 1 => Just("c"), 1 => Just("")]);
     let addresses = (families(), any::<bool>());
-    option::weighted(0.9, (zone, addresses, families()).prop_map(|(zone, (families, inside), podded)| {
-        let ips = |place: Place| families.iter().map(|family| place.ip(*family)).collect::<Vec<_>>();
-        let zone = zone.map(|zone| ("topology.kubernetes.io/zone".to_owned(), zone.to_owned()));
-        let pods = |family: &Family| net(if *family == Family::V4 { "10.244.0.0/30" } else { "fd00:244::/126" });
-        Node {
-            name: NODE.into(),
-            internal_ips: if inside { ips(Place::Node(1)) } else { Vec::new() },
-            external_ips: ips(Place::NodeOutside),
-            pod_cidrs: podded.iter().map(pods).collect(),
-            labels: zone.into_iter().collect(),
-            ..Node::default()
-        }
-    }))
+    option::weighted(
+        0.9,
+        (zone, addresses, families()).prop_map(|(zone, (families, inside), podded)| {
+            let ips = |place: Place| families.iter().map(|family| place.ip(*family)).collect::<Vec<_>>();
+            let zone = zone.map(|zone| ("topology.kubernetes.io/zone".to_owned(), zone.to_owned()));
+            let pods = |family: &Family| net(if *family == Family::V4 { "10.244.0.0/30" } else { "fd00:244::/126" });
+            Node {
+                name: NODE.into(),
+                internal_ips: if inside { ips(Place::Node(1)) } else { Vec::new() },
+                external_ips: ips(Place::NodeOutside),
+                pod_cidrs: podded.iter().map(pods).collect(),
+                labels: zone.into_iter().collect(),
+                ..Node::default()
+            }
+        }),
+    )
 }
 
 fn detector() -> impl Strategy<Value = LocalDetector> {
@@ -262,7 +295,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
     ];
     // A node-local cache binds a cluster IP.
     let cached = prop::bool::weighted(0.2);
-    let objects = (vec(service(), 0..6), vec(slice(), 0..8));
+    let objects = (vec(service(), 1..6), vec(slice(), 2..9));
     (config(), objects, node(), cidrs, cached).prop_map(|(config, (services, slices), node, cidrs, cached)| {
         let mut places = vec![Place::Node(1), Place::NodeOutside];
         places.extend(cached.then_some(Place::ClusterIp(1)));
@@ -298,8 +331,13 @@ fn destination() -> impl Strategy<Value = Place> {
     ]
 }
 
+/// Most are aimed.
+pub(crate) fn shot() -> impl Strategy<Value = Shot> {
+    (packet(), option::weighted(0.7, any::<Index>())).prop_map(|(packet, aim)| Shot { packet, aim })
+}
+
 /// The first packet of a connection.
-pub(crate) fn packet() -> impl Strategy<Value = Packet> {
+fn packet() -> impl Strategy<Value = Packet> {
     let number = prop_oneof![9 => protocol().prop_map(Protocol::number), 1 => Just(1u8)];
     let port = prop_oneof![4 => 80u16..82, 4 => 30_000u16..30_003, 1 => 8080u16..8082, 1 => Just(443u16)];
     let interface = prop_oneof![Just("veth1"), Just("cni0"), Just("eth0"), Just("cni01")];
