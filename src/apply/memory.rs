@@ -13,6 +13,7 @@ use crate::model::{Family, PerFamily};
 const ENOENT: i32 = 2;
 const EBUSY: i32 = 16;
 const EEXIST: i32 = 17;
+const EINVAL: i32 = 22;
 const ENFILE: i32 = 23;
 
 /// Tables in memory. Refuses what the kernel refuses: an element twice, a full map, a chain or set in use, what is not there.
@@ -22,6 +23,10 @@ pub struct Memory {
     pub live: Live,
     /// Failures to answer next, first to last; each costs one commit.
     pub failures: Vec<CommitError>,
+    /// Elements that are refused whenever they are added, by set and key, with the remedy the refusal names.
+    pub poison: BTreeMap<(Name, Bytes), Remedy>,
+    /// How many of the next read-backs fail.
+    pub unreadable: usize,
     generation: u32,
 }
 
@@ -40,7 +45,13 @@ impl Target for Memory {
     }
 
     fn read_back(&mut self) -> Result<Live, CommitError> {
-        Ok(self.live.clone())
+        match self.unreadable.checked_sub(1) {
+            Some(left) => {
+                self.unreadable = left;
+                Err(CommitError { remedy: Remedy::Retry, ..refusal(EBUSY, "read back", "the tables") })
+            }
+            None => Ok(self.live.clone()),
+        }
     }
 
     fn generation(&mut self) -> Result<u32, CommitError> {
@@ -49,15 +60,29 @@ impl Target for Memory {
 }
 
 impl Memory {
+    /// Somebody else commits something: only the generation tells.
+    pub fn disturb(&mut self) {
+        self.generation += 1;
+    }
+
     fn commit_family(&mut self, family: Family, transaction: &Transaction) -> Outcome {
         let mut table = self.live.get(family).clone();
         for op in transaction.families.get(family) {
-            if let Err(error) = run(&mut table, family, op) {
+            if let Err(error) = self.poisoned(op).and_then(|()| run(&mut table, family, op)) {
                 return Outcome::Failed(error);
             }
         }
         *self.live.get_mut(family) = table;
         Outcome::Done
+    }
+
+    fn poisoned(&self, op: &Op) -> Result<(), CommitError> {
+        let Op::AddElements(set, _, elements) = op else { return Ok(()) };
+        let mut refused = elements.keys().map(|key| (set.clone(), key.clone()));
+        let found = refused.find_map(|element| Some((*self.poison.get(&element)?, element)));
+        found.map_or(Ok(()), |(remedy, element)| {
+            Err(CommitError { remedy, element: Some(element), ..refusal(EINVAL, "add element to", set) })
+        })
     }
 }
 
