@@ -1,5 +1,7 @@
 //! One sync: changes through the rooms in their order, and a report.
 
+mod quarantine;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,7 @@ use crate::model::{
 };
 use crate::policy::{PortRoutes, Route};
 use crate::state::{Changes, Snapshot};
+use quarantine::Quarantine;
 
 /// How often a transaction is tried in one sync before it is left to the next.
 const TRIES: usize = 4;
@@ -31,6 +34,7 @@ pub struct Engine<T> {
     /// The ruleset generation of the namespace after our last look or commit.
     generation: Option<u32>,
     no_local: BTreeMap<ObjectName, PerFamily<NoLocalEndpoints>>,
+    quarantine: Quarantine,
     failing: bool,
     /// Changes that happened before say nothing about how fast we are.
     started: Timestamp,
@@ -53,6 +57,7 @@ impl<T: Target> Engine<T> {
             compiler: None,
             generation: None,
             no_local: BTreeMap::new(),
+            quarantine: Quarantine::default(),
             failing: false,
             started: Timestamp::now(),
         }
@@ -99,13 +104,14 @@ impl<T: Target> Engine<T> {
     /// Compares everything with the kernel and repairs what differs.
     pub fn audit(&mut self, snapshot: &Snapshot) -> SyncReport {
         let begun = Instant::now();
+        let tries_again = self.try_quarantined(snapshot);
         match self.read_back() {
             Ok(live) => self.compare_with(Some(live)),
             Err(error) => warn!(%error, "cannot read the rules in force; they are looked at again later"),
         }
         let compiled = Instant::now();
         let committed = self.commit();
-        if committed.operations > 0 {
+        if committed.operations > 0 && !tries_again {
             warn!(operations = committed.operations, "the rules in force were not ours any more; repaired");
         }
         let times = Times { begun, compiled };
@@ -128,6 +134,7 @@ impl<T: Target> Engine<T> {
             true => self.routes(snapshot, snapshot.services.keys().chain(&changes.services)),
             false => self.routes(snapshot, changes.services.iter()),
         };
+        self.quarantine.release(|name| routes.contains_key(name));
         let Some(compiler) = &mut self.compiler else { return Vec::new() };
         if changes.node || changes.service_cidrs {
             compiler.set_settings(settings(&self.config, snapshot, &self.families));
@@ -178,7 +185,9 @@ impl<T: Target> Engine<T> {
     /// Commits what is pending, following each error's own advice, a bounded number of times.
     fn commit(&mut self) -> Committed {
         let mut committed = Committed::default();
-        for _ in 0..TRIES {
+        let mut tries = TRIES;
+        while let Some(left) = tries.checked_sub(1) {
+            tries = left;
             let transaction = self.transaction(&committed);
             committed.rests(&transaction);
             if transaction.is_empty() {
@@ -189,11 +198,16 @@ impl<T: Target> Engine<T> {
             committed.operations += transaction.weight();
             committed.bytes += receipt.bytes;
             let advice = self.settle(&transaction, &receipt, &mut committed);
+            if self.leave_out(&receipt, &mut committed) {
+                tries = TRIES;
+                continue;
+            }
             match advice {
                 None | Some(Remedy::GiveUp) => break,
                 Some(remedy) => self.follow(remedy, &mut committed),
             }
         }
+        self.quarantine.end_probation();
         self.failing = committed.families.iter().any(|(_, outcome)| !outcome.is_ok());
         committed
     }
@@ -235,7 +249,8 @@ impl<T: Target> Engine<T> {
                 Outcome::Failed(error) => {
                     log_failure(family, error);
                     *committed.families.get_mut(family) = FamilyOutcome::Failed(error.to_string());
-                    advice = [advice, Some(error.remedy)].into_iter().max_by_key(|remedy| remedy.map(reach)).flatten();
+                    advice =
+                        [advice, Some(advised(error))].into_iter().max_by_key(|remedy| remedy.map(reach)).flatten();
                 }
             }
         }
@@ -298,7 +313,7 @@ impl<T: Target> Engine<T> {
             elements: self.compiler.as_ref().map_or(0, element_count),
             no_local_endpoints: self.no_local_total(),
             rejections,
-            quarantined: Vec::new(),
+            quarantined: self.quarantine.names(),
         }
     }
 
@@ -329,6 +344,8 @@ struct Committed {
     rebuild: bool,
     /// Whether what was refused has been tried again after a fresh comparison or from nothing.
     tried_afresh: bool,
+    /// How many services were left out.
+    left_out: usize,
 }
 
 impl Committed {
@@ -340,6 +357,14 @@ impl Committed {
                 *outcome = FamilyOutcome::Unchanged;
             }
         }
+    }
+}
+
+/// What to do after an error. A refusal for good of one element need not be the end of all others.
+fn advised(error: &CommitError) -> Remedy {
+    match (error.remedy, &error.element) {
+        (Remedy::GiveUp, Some(_)) => Remedy::Resync,
+        (remedy, _) => remedy,
     }
 }
 

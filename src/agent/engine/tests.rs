@@ -1,7 +1,9 @@
 use super::*;
 use crate::apply::memory::Memory;
 use crate::compile::bytes::Bytes;
-use crate::model::{Change, EndpointSlice, Event, Protocol, Service, ServicePort, SourceConfig};
+use crate::model::{
+    Change, EndpointSlice, Event, Protocol, Service, ServicePort, SliceEndpoint, SlicePort, SourceConfig,
+};
 use crate::state::State;
 
 fn service(n: u8) -> Event {
@@ -104,6 +106,54 @@ fn a_retry_before_does_not_cost_the_fresh_comparison() {
     let report = sync(&mut state, &mut engine);
     assert!(report.families.v4.is_ok() && has(&engine, 2));
     assert!(report.operations < 50, "{} operations: the tables were built from nothing", report.operations);
+}
+
+#[test]
+fn a_service_the_kernel_refuses_is_left_out_and_tried_again_when_it_changes() {
+    for remedy in [Remedy::Resync, Remedy::Rebuild, Remedy::GiveUp] {
+        let (mut state, mut engine) = running(&[1]);
+        engine.target_mut().poison.insert(("services".into(), frontend(2)), remedy);
+        [2, 3].iter().for_each(|n| state.apply(service(*n)));
+        let report = sync(&mut state, &mut engine);
+        assert_eq!(report.quarantined, ["default/s2"], "{remedy}");
+        assert!(report.families.v4.is_ok() && has(&engine, 1) && !has(&engine, 2) && has(&engine, 3));
+
+        state.apply(service(4));
+        assert_eq!(sync(&mut state, &mut engine).quarantined, ["default/s2"], "still");
+        engine.target_mut().poison.clear();
+        state.apply(service(5));
+        assert_eq!(sync(&mut state, &mut engine).quarantined, ["default/s2"], "it has not changed");
+        let port = SlicePort { name: "".into(), protocol: Protocol::Tcp, port: 80 };
+        let endpoint =
+            SliceEndpoint { address: [10, 244, 0, 1].into(), conditions: Default::default(), node: None, hints: None };
+        state.apply(Event::Slice(Change::Upsert(EndpointSlice {
+            name: ObjectName::new("default", "s2-a"),
+            service: ObjectName::new("default", "s2"),
+            family: Family::V4,
+            ports: vec![port],
+            endpoints: vec![endpoint],
+            triggered: None,
+        })));
+        assert!(sync(&mut state, &mut engine).quarantined.is_empty());
+        assert!(has(&engine, 2));
+    }
+}
+
+#[test]
+fn a_service_left_out_is_tried_again_by_an_audit_and_forgotten_when_it_goes() {
+    let (mut state, mut engine) = running(&[1]);
+    engine.target_mut().poison.insert(("services".into(), frontend(2)), Remedy::Rebuild);
+    state.apply(service(2));
+    assert_eq!(sync(&mut state, &mut engine).quarantined.len(), 1);
+    assert_eq!(engine.audit(state.snapshot()).quarantined.len(), 1);
+    engine.target_mut().poison.clear();
+    assert!(engine.audit(state.snapshot()).quarantined.is_empty() && has(&engine, 2));
+
+    engine.target_mut().poison.insert(("services".into(), frontend(3)), Remedy::Rebuild);
+    state.apply(service(3));
+    assert_eq!(sync(&mut state, &mut engine).quarantined, ["default/s3"]);
+    state.apply(Event::Service(Change::Delete(ObjectName::new("default", "s3"))));
+    assert!(sync(&mut state, &mut engine).quarantined.is_empty());
 }
 
 #[test]
