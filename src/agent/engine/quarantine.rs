@@ -30,7 +30,9 @@ impl Quarantine {
 
     /// Lets these be tried again. Refused once more, they are left out without further ado.
     pub(super) fn release(&mut self, is_due: impl Fn(&ObjectName) -> bool) {
-        self.probation.extend(self.services.extract_if(.., |name| is_due(name)));
+        let (due, stay) = std::mem::take(&mut self.services).into_iter().partition(is_due);
+        self.services = stay;
+        self.probation = due;
     }
 
     /// The sync is over.
