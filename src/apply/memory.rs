@@ -16,7 +16,8 @@ const EEXIST: i32 = 17;
 const EINVAL: i32 = 22;
 const ENFILE: i32 = 23;
 
-/// Tables in memory. Refuses what the kernel refuses: an element twice, a full map, a chain or set in use, what is not there.
+/// Tables in memory. Refuses what the kernel refuses: an element of another value, a full map, a chain or set in use, what is not
+/// there. What is there already may be added again: rules then stand twice, as in the kernel.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// What is in force.
@@ -113,14 +114,16 @@ fn run_in(table: &mut LiveTable, family: Family, op: &Op) -> Result<(), CommitEr
     match op {
         Op::AddTable | Op::DeleteTable => Ok(()),
         Op::AddSet(name, def) => {
-            let set = LiveSet { def: Some(def.clone()), elements: BTreeMap::new() };
-            vacant(table.sets.insert(name.clone(), set).is_none(), "add set", name)
+            let new = || LiveSet { def: Some(def.clone()), elements: BTreeMap::new() };
+            let set = table.sets.entry(name.clone()).or_insert_with(new);
+            vacant(set.def.as_ref() == Some(def), "add set", name)
         }
         Op::DeleteSet(name, _) if table.refers_to_set(name) => Err(refusal(EBUSY, "delete set", name)),
         Op::DeleteSet(name, _) => present(table.sets.remove(name).is_some(), "delete set", name),
         Op::AddChain(name, hook) => {
-            let chain = LiveChain { hook: *hook, rules: Vec::new() };
-            vacant(table.chains.insert(name.clone(), chain).is_none(), "add chain", name)
+            let new = || LiveChain { hook: *hook, rules: Vec::new() };
+            let chain = table.chains.entry(name.clone()).or_insert_with(new);
+            vacant(chain.hook == *hook, "add chain", name)
         }
         Op::DeleteChain(name) if table.refers_to_chain(name) => Err(refusal(EBUSY, "delete chain", name)),
         Op::DeleteChain(name) => present(table.chains.remove(name).is_some(), "delete chain", name),
@@ -174,7 +177,8 @@ impl LiveTable {
             present(self.chains.contains_key(to), "element goes to chain", to)?;
         }
         let found = self.sets.get_mut(set).ok_or_else(|| refusal(ENOENT, "add element to", set))?;
-        vacant(found.elements.insert(key.clone(), element.clone()).is_none(), "add element to", set)?;
+        let there = found.elements.entry(key.clone()).or_insert_with(|| element.clone());
+        vacant(there.value == element.value, "add element to", set)?;
         let size = found.def.as_ref().and_then(|def| def.size);
         match size.is_some_and(|size| found.elements.len() > size as usize) {
             true => Err(refusal(ENFILE, "add element to", set)),
