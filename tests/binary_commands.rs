@@ -103,6 +103,19 @@ fn render_prints_what_run_writes() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_trouble() {
+    let Some((netns, dir)) = place() else { return };
+    let manifests = manifests(&dir);
+    for (args, code) in [(&["render"][..], 0), (&["diff"], 1), (&["diff", "--output", "json"], 1)] {
+        let closed = std::io::pipe().unwrap().1;
+        let mut command = std::process::Command::new(BINARY);
+        command.args(args).args(["--manifests", &manifests]).stdout(closed);
+        let status = netns.enter(|| command.status().unwrap());
+        assert_eq!(status.code(), Some(code), "{args:?}");
+    }
+}
+
+#[test]
 fn diff_tells_text_and_json_and_its_transaction_loads() {
     let Some((netns, dir)) = place() else { return };
     let manifests = manifests(&dir);

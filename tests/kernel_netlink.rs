@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ferroproxy::apply::netlink::{FamilySupport, Netlink};
+use ferroproxy::apply::rebuild;
 use ferroproxy::apply::target::{CommitError, LiveSet, Outcome, Receipt, Remedy, Target};
 use ferroproxy::apply::transaction::{Op, Transaction};
 use ferroproxy::compile::bytes::Bytes;
@@ -439,6 +440,17 @@ fn the_whole_table_is_replaced_in_one_transaction() {
         assert_done(&netlink.commit(&both(|family| [vec![Op::DeleteTable], make(new.get(family))].concat())));
         assert_eq!(netlink.generation().expect("generation"), before.wrapping_add(1));
         Family::ALL.into_iter().for_each(|family| assert_live(netlink, family, new.get(family)));
+    });
+}
+
+#[test]
+fn a_table_is_built_anew_whether_there_is_one_or_not() {
+    in_kernel("anew", |_, netlink| {
+        for services in [2, 5] {
+            let new = PerFamily::from_fn(|family| full(family, services));
+            assert_done(&netlink.commit(&both(|family| rebuild(new.get(family)))));
+            Family::ALL.into_iter().for_each(|family| assert_live(netlink, family, new.get(family)));
+        }
     });
 }
 

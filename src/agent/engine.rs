@@ -1,5 +1,7 @@
 //! One sync: changes through the rooms in their order, and a report.
 
+mod quarantine;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -8,15 +10,17 @@ use tracing::{debug, info, warn};
 
 use super::plan::{Routes, compile, routes};
 use super::settings::settings;
-use crate::apply::target::{CommitError, Outcome, Receipt, Remedy, Target};
+use crate::apply::target::{CommitError, Live, Outcome, Receipt, Remedy, Target};
 use crate::apply::transaction::Transaction;
 use crate::apply::{compare, diff, rebuild, seed};
 use crate::compile::Compiler;
+use crate::compile::draft::Pending;
 use crate::model::{
     Config, Family, FamilyOutcome, NoLocalEndpoints, ObjectName, PerFamily, Rejection, Stage, SyncKind, SyncReport,
 };
 use crate::policy::{PortRoutes, Route};
 use crate::state::{Changes, Snapshot};
+use quarantine::Quarantine;
 
 /// How often a transaction is tried in one sync before it is left to the next.
 const TRIES: usize = 4;
@@ -30,7 +34,10 @@ pub struct Engine<T> {
     /// The ruleset generation of the namespace after our last look or commit.
     generation: Option<u32>,
     no_local: BTreeMap<ObjectName, PerFamily<NoLocalEndpoints>>,
+    quarantine: Quarantine,
     failing: bool,
+    /// Changes that happened before say nothing about how fast we are.
+    started: Timestamp,
 }
 
 /// When a sync's changes were received and where time is read.
@@ -43,8 +50,17 @@ pub struct Arrivals {
 impl<T: Target> Engine<T> {
     /// An engine that has synced nothing yet. `families` are those the target can hold.
     pub fn new(config: Config, families: Vec<Family>, target: T) -> Engine<T> {
-        let no_local = BTreeMap::new();
-        Engine { config, families, target, compiler: None, generation: None, no_local, failing: false }
+        Engine {
+            config,
+            families,
+            target,
+            compiler: None,
+            generation: None,
+            no_local: BTreeMap::new(),
+            quarantine: Quarantine::default(),
+            failing: false,
+            started: Timestamp::now(),
+        }
     }
 
     /// The target.
@@ -69,7 +85,7 @@ impl<T: Target> Engine<T> {
 
     /// Whether someone has committed to the namespace's ruleset since our last look or commit; also when that cannot be known.
     pub fn is_disturbed(&mut self) -> bool {
-        self.target.generation().ok() != self.generation
+        !matches!((self.target.generation(), self.generation), (Ok(now), Some(then)) if now == then)
     }
 
     /// Brings what changed into force. The first sync compares with the kernel and brings everything.
@@ -88,10 +104,14 @@ impl<T: Target> Engine<T> {
     /// Compares everything with the kernel and repairs what differs.
     pub fn audit(&mut self, snapshot: &Snapshot) -> SyncReport {
         let begun = Instant::now();
-        self.compare_with_target(None);
+        let tries_again = self.try_quarantined(snapshot);
+        match self.read_back() {
+            Ok(live) => self.compare_with(Some(live)),
+            Err(error) => warn!(%error, "cannot read the rules in force; they are looked at again later"),
+        }
         let compiled = Instant::now();
         let committed = self.commit();
-        if committed.operations > 0 {
+        if committed.operations > 0 && !tries_again {
             warn!(operations = committed.operations, "the rules in force were not ours any more; repaired");
         }
         let times = Times { begun, compiled };
@@ -100,18 +120,12 @@ impl<T: Target> Engine<T> {
 
     /// The first sync: adopts the slots and capacities in force, compiles everything, and takes the difference.
     fn start(&mut self, snapshot: &Snapshot) -> Vec<Rejection> {
-        let live = match self.target.read_back() {
-            Ok(live) => Some(live),
-            Err(error) => {
-                warn!(%error, "cannot read the rules in force; they will be replaced");
-                None
-            }
-        };
+        let live = self.read_back_or_replace();
         let seed = live.as_ref().map(seed).unwrap_or_default();
         let routes = self.routes(snapshot, snapshot.services.keys());
         let (compiler, rejections) = compile(&self.config, snapshot, &self.families, seed, routes);
         self.compiler = Some(compiler);
-        self.compare_with_target(live);
+        self.compare_with(live);
         rejections
     }
 
@@ -120,6 +134,7 @@ impl<T: Target> Engine<T> {
             true => self.routes(snapshot, snapshot.services.keys().chain(&changes.services)),
             false => self.routes(snapshot, changes.services.iter()),
         };
+        self.quarantine.release(|name| routes.contains_key(name));
         let Some(compiler) = &mut self.compiler else { return Vec::new() };
         if changes.node || changes.service_cidrs {
             compiler.set_settings(settings(&self.config, snapshot, &self.families));
@@ -139,48 +154,89 @@ impl<T: Target> Engine<T> {
         routes
     }
 
-    /// Learns anew where the rules in force differ. When they cannot be read, the next commit replaces them.
-    fn compare_with_target(&mut self, live: Option<crate::apply::target::Live>) {
+    /// Learns anew where the rules in force differ. When they could not be read, the next commit replaces them.
+    fn compare_with(&mut self, live: Option<Live>) {
         let Some(compiler) = &mut self.compiler else { return };
-        self.generation = self.target.generation().ok();
-        let live = live.or_else(|| self.target.read_back().ok()).unwrap_or_default();
         for family in &self.families {
             if let Some(wanted) = compiler.draft().ruleset().get(*family) {
-                let pending = compare(*family, wanted, live.get(*family).as_ref());
+                let pending = match &live {
+                    Some(live) => compare(*family, wanted, live.get(*family).as_ref()),
+                    None => Pending { absent: true, unknown: true, ..Pending::default() },
+                };
                 compiler.draft_mut().set_pending(*family, pending);
             }
         }
     }
 
+    /// Reads the rules in force. The generation is the one from before: what changes meanwhile shows as a disturbance.
+    fn read_back(&mut self) -> Result<Live, CommitError> {
+        let generation = self.target.generation().ok();
+        let live = self.target.read_back()?;
+        self.generation = generation;
+        Ok(live)
+    }
+
+    /// The rules in force, where there is a way to go on without.
+    fn read_back_or_replace(&mut self) -> Option<Live> {
+        let told = |error: &CommitError| warn!(%error, "cannot read the rules in force; they will be replaced");
+        self.read_back().inspect_err(told).ok()
+    }
+
     /// Commits what is pending, following each error's own advice, a bounded number of times.
     fn commit(&mut self) -> Committed {
         let mut committed = Committed::default();
-        for attempt in 0..TRIES {
-            let Some(compiler) = &self.compiler else { break };
-            let transaction = match committed.rebuild {
-                true => self.rebuilding(&committed),
-                false => diff(compiler.draft()),
-            };
+        let mut tries = TRIES;
+        while let Some(left) = tries.checked_sub(1) {
+            tries = left;
+            let transaction = self.transaction(&committed);
+            committed.rests(&transaction);
             if transaction.is_empty() {
-                committed.nothing_left();
                 break;
             }
             debug!(target: "ferroproxy::transaction", "\n{transaction}");
-            let receipt = self.target.commit(&transaction);
+            let receipt = self.send(&transaction);
             committed.operations += transaction.weight();
             committed.bytes += receipt.bytes;
-            let advice = self.settle(&transaction, receipt, &mut committed);
+            let advice = self.settle(&transaction, &receipt, &mut committed);
+            if self.leave_out(&receipt, &mut committed) {
+                tries = TRIES;
+                continue;
+            }
             match advice {
                 None | Some(Remedy::GiveUp) => break,
-                Some(remedy) => self.follow(remedy, attempt, &mut committed),
+                Some(remedy) => self.follow(remedy, &mut committed),
             }
         }
+        self.quarantine.end_probation();
         self.failing = committed.families.iter().any(|(_, outcome)| !outcome.is_ok());
         committed
     }
 
-    /// Notes how each family fared. Answers what to do about the first failure.
-    fn settle(&mut self, transaction: &Transaction, receipt: Receipt, committed: &mut Committed) -> Option<Remedy> {
+    /// What differs; where that was refused once more, a table from nothing.
+    fn transaction(&self, committed: &Committed) -> Transaction {
+        let Some(compiler) = &self.compiler else { return Transaction::default() };
+        let mut transaction = diff(compiler.draft());
+        for family in &self.families {
+            let failed = !committed.families.get(*family).is_ok();
+            if let (true, true, Some(table)) = (committed.rebuild, failed, compiler.draft().ruleset().get(*family)) {
+                *transaction.families.get_mut(*family) = rebuild(table);
+            }
+        }
+        transaction
+    }
+
+    /// Commits. What others have committed since our last look stays to be seen by the next audit.
+    fn send(&mut self, transaction: &Transaction) -> Receipt {
+        let undisturbed = !self.is_disturbed();
+        let receipt = self.target.commit(transaction);
+        if undisturbed {
+            self.generation = self.target.generation().ok();
+        }
+        receipt
+    }
+
+    /// Notes how each family fared. Answers what to do about the failures: what helps one family does not harm the other.
+    fn settle(&mut self, transaction: &Transaction, receipt: &Receipt, committed: &mut Committed) -> Option<Remedy> {
         let mut advice = None;
         for family in transaction.touched() {
             match receipt.families.get(family) {
@@ -193,36 +249,26 @@ impl<T: Target> Engine<T> {
                 Outcome::Failed(error) => {
                     log_failure(family, error);
                     *committed.families.get_mut(family) = FamilyOutcome::Failed(error.to_string());
-                    advice = advice.or(Some(error.remedy));
+                    advice =
+                        [advice, Some(advised(error))].into_iter().max_by_key(|remedy| remedy.map(reach)).flatten();
                 }
             }
         }
-        self.generation = self.target.generation().ok();
         advice
     }
 
-    fn follow(&mut self, remedy: Remedy, attempt: usize, committed: &mut Committed) {
-        // What is still refused after a fresh comparison is built from nothing, once.
-        let again = attempt > 0 && remedy == Remedy::Resync;
+    fn follow(&mut self, remedy: Remedy, committed: &mut Committed) {
+        let tried_before = committed.tried_afresh;
+        committed.tried_afresh |= remedy != Remedy::Retry;
         match remedy {
             Remedy::Retry | Remedy::GiveUp => {}
-            Remedy::Resync if !again => self.compare_with_target(None),
+            Remedy::Resync if !tried_before => {
+                let live = self.read_back_or_replace();
+                self.compare_with(live);
+            }
+            // What is still refused after a fresh comparison is built from nothing.
             Remedy::Resync | Remedy::Rebuild => committed.rebuild = true,
         }
-    }
-
-    /// A transaction that builds the tables of the families that failed from nothing.
-    fn rebuilding(&mut self, committed: &Committed) -> Transaction {
-        let live = self.target.read_back().unwrap_or_default();
-        let mut transaction = Transaction::default();
-        for family in &self.families {
-            let failed = matches!(committed.families.get(*family), FamilyOutcome::Failed(_));
-            let table = self.compiler.as_ref().and_then(|c| c.draft().ruleset().get(*family).as_ref());
-            if let (true, Some(table)) = (failed, table) {
-                *transaction.families.get_mut(*family) = rebuild(table, live.get(*family).is_some());
-            }
-        }
-        transaction
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -239,6 +285,10 @@ impl<T: Target> Engine<T> {
         let (ended, ended_at) = (Instant::now(), Timestamp::now());
         let since = |trigger: &Timestamp| Duration::try_from(ended_at.duration_since(*trigger)).unwrap_or_default();
         let first = arrivals.events.iter().min().copied().unwrap_or(times.begun);
+        let served = committed.families.iter().all(|(_, outcome)| outcome.is_ok());
+        let (triggers, events) =
+            if served { (&changes.triggers[..], &arrivals.events[..]) } else { Default::default() };
+        let triggers = triggers.iter().filter(|trigger| **trigger > self.started);
         let mut families = committed.families;
         for family in Family::ALL.into_iter().filter(|family| !self.families.contains(family)) {
             *families.get_mut(family) = FamilyOutcome::Absent;
@@ -253,8 +303,8 @@ impl<T: Target> Engine<T> {
                 (Stage::Commit, ended - times.compiled),
             ],
             duration: ended - times.begun,
-            programming_latencies: changes.triggers.iter().map(since).collect(),
-            event_latencies: arrivals.events.iter().map(|at| ended.saturating_duration_since(*at)).collect(),
+            programming_latencies: triggers.map(since).collect(),
+            event_latencies: events.iter().map(|at| ended.saturating_duration_since(*at)).collect(),
             service_changes: changes.service_events,
             endpoint_changes: changes.slice_events,
             commit_bytes: committed.bytes,
@@ -263,7 +313,7 @@ impl<T: Target> Engine<T> {
             elements: self.compiler.as_ref().map_or(0, element_count),
             no_local_endpoints: self.no_local_total(),
             rejections,
-            quarantined: Vec::new(),
+            quarantined: self.quarantine.names(),
         }
     }
 
@@ -290,18 +340,41 @@ struct Committed {
     families: PerFamily<FamilyOutcome>,
     operations: usize,
     bytes: usize,
+    /// Whether the tables that failed are to be built from nothing.
     rebuild: bool,
+    /// Whether what was refused has been tried again after a fresh comparison or from nothing.
+    tried_afresh: bool,
+    /// How many services were left out.
+    left_out: usize,
 }
 
 impl Committed {
-    /// After a fresh comparison nothing differs: what was refused is in force already.
-    fn nothing_left(&mut self) {
-        for family in Family::ALL {
+    /// A family that failed and has nothing left to do, after a fresh comparison: what was refused is in force already.
+    fn rests(&mut self, transaction: &Transaction) {
+        for family in Family::ALL.into_iter().filter(|family| transaction.families.get(*family).is_empty()) {
             let outcome = self.families.get_mut(family);
             if !outcome.is_ok() {
                 *outcome = FamilyOutcome::Unchanged;
             }
         }
+    }
+}
+
+/// What to do after an error. A refusal for good of one element need not be the end of all others.
+fn advised(error: &CommitError) -> Remedy {
+    match (error.remedy, &error.element) {
+        (Remedy::GiveUp, Some(_)) => Remedy::Resync,
+        (remedy, _) => remedy,
+    }
+}
+
+/// Orders remedies by how much they do.
+fn reach(remedy: Remedy) -> u8 {
+    match remedy {
+        Remedy::GiveUp => 0,
+        Remedy::Retry => 1,
+        Remedy::Resync => 2,
+        Remedy::Rebuild => 3,
     }
 }
 
@@ -327,3 +400,6 @@ fn count_no_local(ports: &[PortRoutes]) -> Option<PerFamily<NoLocalEndpoints>> {
     }
     (counts != PerFamily::default()).then_some(counts)
 }
+
+#[cfg(test)]
+mod tests;

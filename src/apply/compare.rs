@@ -14,7 +14,8 @@ use crate::model::{EndpointAddr, Family};
 /// Where the live table differs from the wanted one.
 pub fn compare(family: Family, wanted: &Table, live: Option<&LiveTable>) -> Pending {
     let Some(live) = live else { return Pending { absent: true, ..Pending::default() } };
-    Pending { absent: false, sets: differing_sets(wanted, live), chains: differing_chains(family, wanted, live) }
+    let (sets, chains) = (differing_sets(wanted, live), differing_chains(family, wanted, live));
+    Pending { sets, chains, ..Pending::default() }
 }
 
 fn differing_sets(wanted: &Table, live: &LiveTable) -> BTreeMap<Name, PendingSet> {

@@ -18,15 +18,17 @@ pub fn diff(draft: &Draft) -> Transaction {
     Transaction { families: PerFamily::from_fn(ops) }
 }
 
-/// What has to be done to build a table anew, whatever is there: for when the difference cannot be had.
-pub fn rebuild(table: &Table, exists: bool) -> Vec<Op> {
-    let removal = exists.then_some(Op::DeleteTable);
-    removal.into_iter().chain(build(table)).collect()
+/// What has to be done to build a table anew, whatever is there: for when the difference cannot be had. A table can only be removed
+/// where there is one, so it is made first.
+pub fn rebuild(table: &Table) -> Vec<Op> {
+    [Op::AddTable, Op::DeleteTable].into_iter().chain(build(table)).collect()
 }
 
 fn table_ops(table: &Table, pending: &Pending) -> Vec<Op> {
-    if pending.absent {
-        return build(table);
+    match (pending.absent, pending.unknown) {
+        (true, true) => return rebuild(table),
+        (true, false) => return build(table),
+        (false, _) => {}
     }
     let reshaped = reshaped_sets(pending);
     let chains = chains_to_write(table, pending, &reshaped);

@@ -13,15 +13,21 @@ use crate::model::{Family, PerFamily};
 const ENOENT: i32 = 2;
 const EBUSY: i32 = 16;
 const EEXIST: i32 = 17;
+const EINVAL: i32 = 22;
 const ENFILE: i32 = 23;
 
-/// Tables in memory. Refuses what the kernel refuses: an element twice, a full map, a chain or set in use, what is not there.
+/// Tables in memory. Refuses what the kernel refuses: an element of another value, a full map, a chain or set in use, what is not
+/// there. What is there already may be added again: rules then stand twice, as in the kernel.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// What is in force.
     pub live: Live,
     /// Failures to answer next, first to last; each costs one commit.
     pub failures: Vec<CommitError>,
+    /// Elements that are refused whenever they are added, by set and key, with the remedy the refusal names.
+    pub poison: BTreeMap<(Name, Bytes), Remedy>,
+    /// How many of the next read-backs fail.
+    pub unreadable: usize,
     generation: u32,
 }
 
@@ -40,7 +46,13 @@ impl Target for Memory {
     }
 
     fn read_back(&mut self) -> Result<Live, CommitError> {
-        Ok(self.live.clone())
+        match self.unreadable.checked_sub(1) {
+            Some(left) => {
+                self.unreadable = left;
+                Err(CommitError { remedy: Remedy::Retry, ..refusal(EBUSY, "read back", "the tables") })
+            }
+            None => Ok(self.live.clone()),
+        }
     }
 
     fn generation(&mut self) -> Result<u32, CommitError> {
@@ -49,15 +61,29 @@ impl Target for Memory {
 }
 
 impl Memory {
+    /// Somebody else commits something: only the generation tells.
+    pub fn disturb(&mut self) {
+        self.generation += 1;
+    }
+
     fn commit_family(&mut self, family: Family, transaction: &Transaction) -> Outcome {
         let mut table = self.live.get(family).clone();
         for op in transaction.families.get(family) {
-            if let Err(error) = run(&mut table, family, op) {
+            if let Err(error) = self.poisoned(op).and_then(|()| run(&mut table, family, op)) {
                 return Outcome::Failed(error);
             }
         }
         *self.live.get_mut(family) = table;
         Outcome::Done
+    }
+
+    fn poisoned(&self, op: &Op) -> Result<(), CommitError> {
+        let Op::AddElements(set, _, elements) = op else { return Ok(()) };
+        let mut refused = elements.keys().map(|key| (set.clone(), key.clone()));
+        let found = refused.find_map(|element| Some((*self.poison.get(&element)?, element)));
+        found.map_or(Ok(()), |(remedy, element)| {
+            Err(CommitError { remedy, element: Some(element), ..refusal(EINVAL, "add element to", set) })
+        })
     }
 }
 
@@ -88,14 +114,16 @@ fn run_in(table: &mut LiveTable, family: Family, op: &Op) -> Result<(), CommitEr
     match op {
         Op::AddTable | Op::DeleteTable => Ok(()),
         Op::AddSet(name, def) => {
-            let set = LiveSet { def: Some(def.clone()), elements: BTreeMap::new() };
-            vacant(table.sets.insert(name.clone(), set).is_none(), "add set", name)
+            let new = || LiveSet { def: Some(def.clone()), elements: BTreeMap::new() };
+            let set = table.sets.entry(name.clone()).or_insert_with(new);
+            vacant(set.def.as_ref() == Some(def), "add set", name)
         }
         Op::DeleteSet(name, _) if table.refers_to_set(name) => Err(refusal(EBUSY, "delete set", name)),
         Op::DeleteSet(name, _) => present(table.sets.remove(name).is_some(), "delete set", name),
         Op::AddChain(name, hook) => {
-            let chain = LiveChain { hook: *hook, rules: Vec::new() };
-            vacant(table.chains.insert(name.clone(), chain).is_none(), "add chain", name)
+            let new = || LiveChain { hook: *hook, rules: Vec::new() };
+            let chain = table.chains.entry(name.clone()).or_insert_with(new);
+            vacant(chain.hook == *hook, "add chain", name)
         }
         Op::DeleteChain(name) if table.refers_to_chain(name) => Err(refusal(EBUSY, "delete chain", name)),
         Op::DeleteChain(name) => present(table.chains.remove(name).is_some(), "delete chain", name),
@@ -149,7 +177,8 @@ impl LiveTable {
             present(self.chains.contains_key(to), "element goes to chain", to)?;
         }
         let found = self.sets.get_mut(set).ok_or_else(|| refusal(ENOENT, "add element to", set))?;
-        vacant(found.elements.insert(key.clone(), element.clone()).is_none(), "add element to", set)?;
+        let there = found.elements.entry(key.clone()).or_insert_with(|| element.clone());
+        vacant(there.value == element.value, "add element to", set)?;
         let size = found.def.as_ref().and_then(|def| def.size);
         match size.is_some_and(|size| found.elements.len() > size as usize) {
             true => Err(refusal(ENFILE, "add element to", set)),

@@ -4,7 +4,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::args::Output;
-use super::gather::{gather, reject};
+use super::gather::{gather, reject, say};
 use super::{DIFFERENT, OK};
 use crate::agent::plan;
 use crate::apply::netlink::Netlink;
@@ -28,13 +28,13 @@ pub(super) fn diff(config: &Config, output: Output) -> anyhow::Result<u8> {
         }
     }
     let differences = differences(compiler.draft(), &live);
-    match output {
-        Output::Text => print!("{}", unified(&differences, "kernel", &origin(config))),
+    say(&match output {
+        Output::Text => unified(&differences, "kernel", &origin(config)),
         Output::Json => {
             let transaction = transaction_of(compiler.draft()).to_string();
-            println!("{:#}", as_json(&differences, &transaction));
+            format!("{:#}\n", as_json(&differences, &transaction))
         }
-    }
+    })?;
     Ok(if differences.is_empty() { OK } else { DIFFERENT })
 }
 

@@ -1,5 +1,6 @@
 //! The whole state of a source, once: for commands that look and do not follow.
 
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -60,4 +61,12 @@ fn take(state: &mut State, events: Vec<Event>) {
 /// Tells what could not be used.
 pub(super) fn reject(rejection: &Rejection) {
     tracing::warn!(kind = %rejection.kind, object = rejection.object, field = rejection.field, "{}", rejection.reason);
+}
+
+/// Prints on stdout. A reader that has seen enough (`| head`) is no trouble.
+pub(super) fn say(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }

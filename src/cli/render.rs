@@ -1,9 +1,7 @@
 //! `ferroproxy render`: the ruleset of a source as nft text.
 
-use std::io::Write;
-
 use super::OK;
-use super::gather::{gather, reject};
+use super::gather::{gather, reject, say};
 use crate::agent::plan;
 use crate::compile::print;
 use crate::compile::seed::Seed;
@@ -14,10 +12,6 @@ pub(super) fn render(config: &Config) -> anyhow::Result<u8> {
     let state = gather(config)?;
     let (compiler, rejections) = plan(config, state.snapshot(), &Family::ALL, Seed::default());
     rejections.iter().for_each(reject);
-    let text = print::ruleset(compiler.draft().ruleset());
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // A reader that has seen enough (`| head`) is no trouble.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(OK),
-    }
+    say(&print::ruleset(compiler.draft().ruleset()))?;
+    Ok(OK)
 }

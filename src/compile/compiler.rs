@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::bytes::Bytes;
 use super::claims::{Claims, Frontend};
 use super::draft::Draft;
 use super::emission::{Emission, Place, Placed, comment};
@@ -140,6 +141,18 @@ impl Compiler {
     /// The service whose frontend a key of `services`, `nodeports` or an endpoint map belongs to.
     pub fn owner_of(&self, frontend: &Frontend) -> Option<&ObjectName> {
         self.claims.owner(frontend).map(|name| &name.service)
+    }
+
+    /// A service that wants this element; `None` when no service does. Shared elements may have several. Looks at every service: for
+    /// when something has gone wrong.
+    pub fn owner_of_element(&self, family: Family, set: &str, key: &Bytes) -> Option<&ObjectName> {
+        let id = SetId::ALL.into_iter().find(|id| id.text() == set)?;
+        let place = (family, id, key.clone());
+        let wants = |ports: &[Placed]| {
+            let emission = self.emission(ports);
+            emission.elements.contains_key(&place) || emission.shared.contains(&place)
+        };
+        self.services.iter().find(|(_, ports)| wants(ports)).map(|(name, _)| name)
     }
 
     fn emission(&self, ports: &[Placed]) -> Emission {
@@ -298,7 +311,7 @@ impl Compiler {
         }
     }
 
-    fn replace_elements(&mut self, family: Family, set: SetId, wanted: BTreeMap<super::bytes::Bytes, Element>) {
+    fn replace_elements(&mut self, family: Family, set: SetId, wanted: BTreeMap<Bytes, Element>) {
         let table = self.draft.ruleset().get(family).as_ref();
         let now = table.and_then(|t| t.sets.get(set.text())).map(|s| s.elements.clone()).unwrap_or_default();
         for key in now.keys().filter(|key| !wanted.contains_key(key)) {

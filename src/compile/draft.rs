@@ -16,6 +16,8 @@ use crate::model::{Family, PerFamily};
 pub struct Pending {
     /// The table in force is not there at all: all of the wanted one is to be made.
     pub absent: bool,
+    /// With `absent`: whether the table is there is not known, so whatever is there is to be removed first.
+    pub unknown: bool,
     /// Sets that differ: how they are in force.
     pub sets: BTreeMap<Name, PendingSet>,
     /// Chains that differ: how they are in force.
