@@ -1,6 +1,7 @@
 //! Arguments as typed. What they mean is settled in [`super::resolve`].
 
 mod given;
+mod packet;
 mod settings;
 
 use std::ffi::OsString;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use packet::{Goal, Sender};
 pub use settings::SettingArgs;
 
 pub(crate) use given::{BESIDE_A_FILE, flag_of_field, has_no_effect};
@@ -50,6 +52,9 @@ pub enum Command {
     /// Compare the kernel's rules with what a source asks for, changing nothing
     #[command(after_long_help = DIFF_HELP)]
     Diff(Box<DiffArgs>),
+    /// Tell what becomes of a packet and why: service, endpoints, masquerade, rules passed
+    #[command(after_long_help = EXPLAIN_HELP)]
+    Explain(Box<ExplainArgs>),
     /// Remove every rule and table ferroproxy ever made
     Cleanup(CleanupArgs),
     /// Print the version
@@ -74,6 +79,18 @@ Exit codes: 0 the same, 1 different, 2 trouble.
 Examples:
   ferroproxy diff --manifests ./manifests
   ferroproxy diff --config /var/lib/kube-proxy/config.conf --output json";
+
+const EXPLAIN_HELP: &str = "\
+Walks the first packet of a connection through the ruleset of the source, or through what is in the kernel (--live), and changes nothing.
+Exit codes: 0 delivered, 1 refused or dropped, 2 trouble.
+
+Examples:
+  ferroproxy explain --manifests ./manifests --from pod --to 10.96.0.10:80
+      Why does a pod reach this service as it does, and which endpoints may answer?
+  ferroproxy explain --config /var/lib/kube-proxy/config.conf --from external --to 192.0.2.10:30080/udp
+      From outside, to a node port.
+  ferroproxy explain --kubeconfig ~/.kube/config --from 10.244.1.7 --to [fd00:10:96::a]:53/udp --live --output json
+      From this very address, through the rules the kernel holds now, for a program.";
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -113,6 +130,26 @@ pub struct DiffArgs {
     pub output: Output,
 }
 
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Who sends the packet: an address, or `pod` (of this node), `node` (its InternalIP), `external` (outside the cluster)
+    #[arg(long, value_name = "ADDRESS|pod|node|external", default_value = "pod", help_heading = "Packet")]
+    pub from: Sender,
+    /// Where it goes; the protocol is tcp unless `/udp` or `/sctp` follows. IPv6 addresses stand in brackets
+    #[arg(long, value_name = "ADDRESS:PORT[/PROTO]", help_heading = "Packet")]
+    pub to: Goal,
+    /// Walk the rules in the kernel instead of those the source asks for (root)
+    #[arg(long, help_heading = "Packet")]
+    pub live: bool,
+    /// Where to read and how to decide.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The form of the answer
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
 /// Arguments of `cleanup`.
 #[derive(Debug, Args)]
 pub struct CleanupArgs {
@@ -139,7 +176,7 @@ pub enum Output {
     Json,
 }
 
-/// What `run`, `render` and `diff` share: everything that makes a [`crate::model::Config`].
+/// What `run`, `render`, `diff` and `explain` share: everything that makes a [`crate::model::Config`].
 #[derive(Debug, Default, Args)]
 pub struct ConfigArgs {
     /// Where objects come from.
@@ -213,6 +250,7 @@ impl Cli {
             Command::Run(run) => Some(&mut run.config),
             Command::Render(render) => Some(&mut render.config),
             Command::Diff(diff) => Some(&mut diff.config),
+            Command::Explain(explain) => Some(&mut explain.config),
             Command::Cleanup(_) | Command::Version(_) => None,
         }
     }

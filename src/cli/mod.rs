@@ -4,6 +4,7 @@ pub mod args;
 mod cleanup;
 pub mod config;
 mod diff;
+mod explain;
 mod gather;
 mod logging;
 mod reload;
@@ -18,9 +19,9 @@ use args::{Cli, Command, ConfigArgs, LogArgs};
 
 use crate::model::{Config, LogConfig, LogFormat};
 
-/// `diff`: the kernel holds what the source asks for. Everything else: done.
+/// `diff`: the kernel holds what the source asks for. `explain`: delivered. Everything else: done.
 pub const OK: u8 = 0;
-/// `diff`: something differs. `run --once`: something could not be brought into force.
+/// `diff`: something differs. `explain`: refused or dropped. `run --once`: something could not be brought into force.
 pub const DIFFERENT: u8 = 1;
 /// Arguments, configuration, rights or the kernel do not allow it.
 pub const TROUBLE: u8 = 2;
@@ -56,6 +57,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         }
         Command::Render(args) => render::render(&resolved(&args.config)?),
         Command::Diff(args) => diff::diff(&resolved(&args.config)?, args.output),
+        Command::Explain(args) => explain::explain(&resolved(&args.config)?, &args),
         Command::Cleanup(args) => {
             logging::start(&LogConfig { verbosity: args.log.v.unwrap_or_default(), format: log_format(&args.log) });
             cleanup::cleanup()

@@ -19,6 +19,9 @@ pub(crate) const BESIDE_A_FILE: &[&str] = &[
     "v",
     "logging-format",
     "output",
+    "from",
+    "to",
+    "live",
 ];
 
 /// kube-proxy's flags that are accepted, so that its command lines work, and change nothing.
@@ -97,7 +100,7 @@ pub(super) fn with_run(mut argv: Vec<OsString>) -> Vec<OsString> {
 
 /// Lets the subcommands that take a configuration accept [`NO_EFFECT`], hidden from help.
 pub(super) fn accept_kube_proxy_flags(command: Command) -> Command {
-    ["run", "render", "diff"].into_iter().fold(command, |command, name| {
+    ["run", "render", "diff", "explain"].into_iter().fold(command, |command, name| {
         command.mut_subcommand(name, |sub| {
             NO_EFFECT.iter().fold(sub, |sub, flag| sub.arg(Arg::new(*flag).long(*flag).hide(true).num_args(0..=1)))
         })

@@ -1,0 +1,48 @@
+//! `ferroproxy explain`: what becomes of a packet, and why. Walks the rules; changes nothing.
+
+mod candidates;
+mod frontend;
+mod masquerade;
+mod question;
+mod rules;
+mod story;
+mod tell;
+mod text;
+
+use super::args::{ExplainArgs, Output};
+use super::gather::{gather, reject};
+use super::{DIFFERENT, OK};
+use crate::agent::plan;
+use crate::compile::seed::Seed;
+use crate::compile::walk::possible_traces;
+use crate::model::{Config, Family};
+use story::{Story, Verdict};
+use tell::Known;
+
+/// Prints the story of a packet on stdout.
+pub(super) fn explain(config: &Config, args: &ExplainArgs) -> anyhow::Result<u8> {
+    let state = gather(config)?;
+    let story = story_of(config, state.snapshot(), args)?;
+    match args.output {
+        Output::Text => print!("{}", text::text(&story)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&story)?),
+    }
+    Ok(match story.verdict {
+        Verdict::Delivered | Verdict::LeftAlone => OK,
+        Verdict::Dropped | Verdict::Refused => DIFFERENT,
+    })
+}
+
+fn story_of(config: &Config, snapshot: &crate::state::Snapshot, args: &ExplainArgs) -> anyhow::Result<Story> {
+    let packet = question::packet(config, snapshot, args.from, args.to)?;
+    let (compiler, rejections) = plan(config, snapshot, &Family::ALL, Seed::default());
+    rejections.iter().for_each(reject);
+    let programs = match args.live {
+        true => rules::live(packet.family())?,
+        false => rules::compiled(&compiler, packet.family()),
+    };
+    let around = question::around(config, snapshot);
+    let traces = possible_traces(&programs, &packet, &around)?;
+    let known = Known { config, snapshot, compiler: &compiler, around: &around };
+    Ok(tell::tell(&known, args.from, &packet, &traces))
+}
