@@ -3,10 +3,10 @@
 //! Paths are taken below a root directory (`/` in production), so that tests run on a directory of their own. What cannot
 //! be set is a warning, never an end: the rules work without it.
 
-mod conntrack;
 mod cores;
 mod oom;
+mod sysctl;
 
-pub use conntrack::apply_conntrack;
 pub use cores::cores;
 pub use oom::set_oom_score;
+pub use sysctl::apply_conntrack;
