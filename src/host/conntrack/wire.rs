@@ -227,8 +227,7 @@ mod tests {
     #[test]
     fn other_zones_and_tcp_are_not_ours() {
         let at = |port| EndpointAddr { ip: [10, 0, 0, 1].into(), port };
-        let flow =
-            Flow { protocol: Protocol::Udp, source: at(1), destination: at(2), reply_source: at(3), id: 4 };
+        let flow = Flow { protocol: Protocol::Udp, source: at(1), destination: at(2), reply_source: at(3), id: 4 };
         assert_eq!(entry(&told(&flow, |w| w.put(ZONE as u16, &[0, 9])), Family::V4), None);
         assert_eq!(entry(&told(&Flow { protocol: Protocol::Tcp, ..flow }, |_| ()), Family::V4), None);
         assert_eq!(entry(&told(&flow, |_| ()), Family::V4), Some(flow));
