@@ -98,13 +98,20 @@ fn flows_that_were_there_before_the_rules_are_served_once_there_are_rules() {
     let mut scene = scene(&[]);
     scene.stop();
     assert_eq!(scene.ferroproxy(&["cleanup"]).0, Some(0));
-    // Nothing translates these: outside, they end in silence, or with nobody there.
+    // Somebody else's rule keeps conntrack on, and a route leads nowhere: nothing translates these.
+    let on = "table inet other { chain pass { type filter hook forward priority 0; ct state new accept\n }\n }\n";
+    scene.lab.nft(on).expect("loaded");
+    let nowhere = "link add sink type veth peer name drain\nlink set drain up\nlink set sink arp off up\nroute add 10.96.0.0/16 dev sink\nroute add 198.51.100.7 dev sink\n\
+                   route add fd00:10:96::/112 dev sink\nroute add 2001:db8:2::7 dev sink\n";
+    scene.lab.space(Place::Node).ip(nowhere).expect("routes");
     let open = |(from, to): (Place, String)| (to.clone(), scene.lab.udp_flow(from, &to).expect("a socket"));
     let flows: Vec<_> = frontends().into_iter().map(open).collect();
     for (to, flow) in &flows {
         assert!(flow.ask(AT_ONCE).is_err(), "{to}");
     }
-    assert!(!entries(&scene, "ipv4", "dst=10.96.0.1 ").is_empty(), "conntrack was on");
+    for (family, to) in [("ipv4", "dst=10.96.0.1 "), ("ipv6", "dst=fd00:10:96::1 "), ("ipv4", "dst=198.51.100.7 ")] {
+        assert_eq!(entries(&scene, family, to).len(), 1, "{to}");
+    }
     scene.start();
     scene.write("slices", &slices(1, &[1]));
     all_become(&scene, &flows, Ok("pod1"));

@@ -46,15 +46,15 @@ pub enum NodePortScope {
 
 /// A conntrack entry of UDP or SCTP in the default zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flow {
+pub(super) struct Flow {
     /// The protocol.
-    pub protocol: Protocol,
+    pub(super) protocol: Protocol,
     /// Who sent the first packet.
-    pub source: EndpointAddr,
+    pub(super) source: EndpointAddr,
     /// Where it was sent, before any translation.
-    pub destination: EndpointAddr,
+    pub(super) destination: EndpointAddr,
     /// Who answers it: the endpoint, if the flow was handled.
-    pub reply_source: EndpointAddr,
+    pub(super) reply_source: EndpointAddr,
     /// The kernel's id of the entry: a new entry with the same addresses has another.
-    pub id: u32,
+    pub(super) id: u32,
 }

@@ -106,10 +106,10 @@ impl Table {
             }
         })?;
         eraser.flush(family);
-        match (answers.errors.first(), eraser.failed.take()) {
-            (Some(errno), _) | (None, Some(errno)) => Err(*errno),
-            (None, None) if answers.is_interrupted || !answers.is_complete => Err(Errno::INTR),
-            (None, None) => Ok(()),
+        match answers.errors.first().copied().or(eraser.failed.take()) {
+            Some(errno) => Err(errno),
+            None if answers.is_interrupted || !answers.is_complete => Err(Errno::INTR),
+            None => Ok(()),
         }
     }
 }
