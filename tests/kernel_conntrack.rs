@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::net::UdpSocket;
 
 use support::lab::{AT_ONCE, NODE, OUTSIDE, PATIENCE, Place, Refusal, UdpFlow, pod};
 use support::netns;
@@ -238,4 +239,84 @@ fn a_restart_loses_no_flow_but_those_that_went_stale_meanwhile() {
     scene.write("slices", &slices(1, &[1]));
     scene.start();
     all_become(&scene, &flows, Ok("pod1"));
+}
+
+/// Writes an entry into the node's conntrack table: from a client's port to a cluster IP's port 80, answered by a pod.
+fn insert(scene: &Scene, protocol: &str, [from, to]: [&str; 2], answers: &str, more: &[&str]) {
+    let client = pod(3)[0].to_string();
+    let there = ["-s", &client, "-d", to, "--sport", from, "--dport", "80"];
+    let back = ["-r", answers, "-q", &client, "--reply-port-src", "8080", "--reply-port-dst", from];
+    let args = [&["-I", "-p", protocol, "-t", "600"], &there[..], &back[..], more].concat();
+    let output = scene.lab.run("conntrack", &args).expect("conntrack runs");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn sctp_is_reconciled_too_and_other_zones_are_not() {
+    if !netns::is_possible() {
+        return;
+    }
+    let sctp =
+        |port: u16| slices(1, &[0, 1]).replace("port: 8080, protocol: UDP", &format!("port: {port}, protocol: SCTP"));
+    let web = service(1, "ports: [{name: t, port: 80, protocol: TCP}, {name: u, port: 80, protocol: SCTP}]\n");
+    let scene = Scene::new(PODS, &[("web", web), ("slices", sctp(8080))]);
+    let state = ["--state", "ESTABLISHED", "--orig-vtag", "1", "--reply-vtag", "2"];
+    let [stale, healthy] = [pod(0)[0].to_string(), pod(1)[0].to_string()];
+    insert(&scene, "sctp", ["4000", "10.96.0.1"], &stale, &state);
+    insert(&scene, "sctp", ["4001", "10.96.0.9"], &stale, &state);
+    insert(&scene, "sctp", ["4000", "10.96.0.1"], &stale, &[&state[..], &["-w", "5"]].concat());
+    insert(&scene, "tcp", ["4000", "10.96.0.1"], &stale, &["--state", "ESTABLISHED"]);
+    let ours = |scene: &Scene| entries(scene, "ipv4", "sport=400");
+    assert_eq!(ours(&scene).len(), 4);
+    let gone = |scene: &Scene| {
+        !ours(scene)
+            .iter()
+            .any(|line| line.contains("sctp") && line.contains("dst=10.96.0.1 ") && !line.contains("zone"))
+    };
+    scene.write("slices", &sctp(8080).replace(&stale, "10.244.0.99"));
+    scene.wait_for("the association to be gone", gone);
+    assert_eq!(ours(&scene).len(), 3);
+    insert(&scene, "sctp", ["4000", "10.96.0.1"], &healthy, &state);
+    scene.write("slices", &sctp(8080).replace(&stale, "10.244.0.98"));
+    let looks = "kubeproxy_conntrack_reconciler_sync_duration_seconds_count{ip_family=\"IPv4\"}";
+    scene.wait_for("another look", |scene| scene.metric(looks) >= 3.0);
+    assert_eq!(ours(&scene).len(), 4, "the healthy one stays");
+    scene.write("slices", &sctp(8081));
+    scene.wait_for("the association to the old port to be gone", gone);
+    assert_eq!(ours(&scene).len(), 3);
+}
+
+#[test]
+fn many_stale_flows_go_in_bounded_memory_and_the_others_stay() {
+    if !netns::is_possible() {
+        return;
+    }
+    let scene = scene(&[0, 1]);
+    let send = || {
+        for port in 10_000..50_000u16 {
+            let socket = UdpSocket::bind(("0.0.0.0", port)).expect("a free port");
+            socket.send_to(b"?\n", "10.96.0.1:80").expect("sent");
+        }
+    };
+    scene.lab.space(CLIENT).run(send).expect("the client runs");
+    // Told apart by who answers: the reply's source.
+    let to = |at: usize| {
+        entries(&scene, "ipv4", &format!("src={} ", pod(at)[0])).into_iter().filter(|l| l.starts_with("udp")).collect()
+    };
+    let [stale, healthy]: [Vec<String>; 2] = [to(0), to(1)];
+    assert_eq!(stale.len() + healthy.len(), 40_000);
+    let most = || {
+        let id = scene.proxy.as_ref().expect("a proxy").id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number")
+    };
+    let before = most();
+    scene.write("slices", &slices(1, &[1]));
+    let deleted = "kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family=\"IPv4\"}";
+    scene.wait_for("the flows to be gone", |scene| scene.metric(deleted) >= stale.len() as f64);
+    assert_eq!(to(0), Vec::<String>::new());
+    assert_eq!(to(1), healthy);
+    // 20,000 flows kept would be 2 MB.
+    assert!(most() - before < 1500, "grew from {before} kB to {} kB", most());
 }
