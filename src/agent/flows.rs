@@ -56,3 +56,82 @@ fn of_port(config: &Config, entry: &ServiceEntry, service: &Service, port: &Serv
     let stays = endpoints.filter(|endpoint| endpoint.conditions.serving || endpoint.conditions.ready);
     PortFlows { family, frontends: frontends.chain(node_port).collect(), endpoints: stays.map(|e| e.addr).collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::model::{Conditions, EndpointSlice, Node, NodePortAddresses, SliceEndpoint, SlicePort, SourceConfig};
+
+    fn config() -> Config {
+        Config::new(SourceConfig::Manifests("/nowhere".into()), "node-a")
+    }
+
+    fn port(name: &str, protocol: Protocol) -> ServicePort {
+        ServicePort { name: name.into(), protocol, port: 53, node_port: (name == "u").then_some(30053) }
+    }
+
+    /// A dual-stack service with a port of each protocol, and IPv4 endpoints 1 to 4 of all sorts.
+    fn entry() -> ServiceEntry {
+        let name = ObjectName::new("default", "dns");
+        let mut service = Service::named("default", "dns");
+        service.cluster_ips = vec!["10.96.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+        service.external_ips = vec!["203.0.113.1".parse().unwrap()];
+        service.load_balancer_ips = vec!["2001:db8::7".parse().unwrap()];
+        service.ports = vec![port("t", Protocol::Tcp), port("u", Protocol::Udp), port("s", Protocol::Sctp)];
+        let conditions = [(true, true, false), (false, true, true), (true, false, false), (false, false, true)];
+        let endpoint = |(last, (ready, serving, terminating))| SliceEndpoint {
+            address: [10, 244, 0, last].into(),
+            conditions: Conditions { ready, serving, terminating },
+            node: None,
+            hints: None,
+        };
+        let slice = EndpointSlice {
+            name: ObjectName::new("default", "dns-v4"),
+            service: name,
+            family: Family::V4,
+            ports: vec![SlicePort { name: "u".into(), protocol: Protocol::Udp, port: 5353 }],
+            endpoints: (1u8..).zip(conditions).map(endpoint).collect(),
+            triggered: None,
+        };
+        ServiceEntry { service: Some(service), slices: [("dns-v4".into(), slice)].into() }
+    }
+
+    #[test]
+    fn every_frontend_of_udp_and_sctp_is_told_and_who_still_serves() {
+        let told = port_flows(&config(), Some(&entry()));
+        let at = |ip: &str, protocol| Frontend::Address(ip.parse().unwrap(), protocol, 53);
+        let (udp, sctp) = (Protocol::Udp, Protocol::Sctp);
+        let node_port = Frontend::NodePort(udp, 30053);
+        let frontends: Vec<_> = told.iter().map(|port| (port.family, port.frontends.clone())).collect();
+        let expected = [
+            (Family::V4, vec![at("10.96.0.1", udp), at("203.0.113.1", udp), node_port]),
+            (Family::V6, vec![at("fd00::1", udp), at("2001:db8::7", udp), node_port]),
+            (Family::V4, vec![at("10.96.0.1", sctp), at("203.0.113.1", sctp)]),
+            (Family::V6, vec![at("fd00::1", sctp), at("2001:db8::7", sctp)]),
+        ];
+        assert_eq!(frontends, expected);
+        let words = |port: &PortFlows| port.endpoints.iter().map(|e| e.to_string()).collect::<Vec<_>>();
+        let serving: Vec<_> = told.iter().map(words).collect();
+        let none = Vec::<String>::new();
+        let ready = ["10.244.0.1:5353", "10.244.0.2:5353", "10.244.0.3:5353"].map(str::to_owned).to_vec();
+        assert_eq!(serving, [ready, none.clone(), none.clone(), none]);
+    }
+
+    #[test]
+    fn a_service_that_is_gone_has_nothing() {
+        assert_eq!(port_flows(&config(), None), []);
+        assert_eq!(port_flows(&config(), Some(&ServiceEntry { service: None, ..entry() })), []);
+    }
+
+    #[test]
+    fn node_ports_answer_where_the_rules_say() {
+        let node = Node { internal_ips: vec!["192.0.2.10".parse().unwrap()], ..Node::default() };
+        let snapshot = Snapshot { node: Some(node), ..Snapshot::default() };
+        let primary = NodePortScope::On(BTreeSet::from(["192.0.2.10".parse().unwrap()]));
+        assert_eq!(scope(&config(), &snapshot), PerFamily { v4: primary, v6: NodePortScope::Local });
+        let all = Config { node_port_addresses: NodePortAddresses::All, ..config() };
+        assert_eq!(scope(&all, &snapshot), PerFamily::default());
+    }
+}
