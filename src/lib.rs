@@ -9,6 +9,7 @@ pub mod cli;
 pub mod compile;
 pub mod host;
 pub mod model;
+mod netlink;
 pub mod observe;
 pub mod policy;
 pub mod source;

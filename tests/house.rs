@@ -11,12 +11,13 @@ use source_tree::{Module, production_modules};
 /// Who may name whose words. Nothing else of the house may be named.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("netlink", &["model"]),
     ("source", &["model"]),
     ("state", &["model"]),
     ("policy", &["model", "state"]),
     ("compile", &["model", "policy"]),
-    ("apply", &["model", "compile"]),
-    ("host", &["model"]),
+    ("apply", &["model", "compile", "netlink"]),
+    ("host", &["model", "netlink"]),
     ("observe", &["model"]),
     ("agent", &["model", "source", "state", "policy", "compile", "apply", "host", "observe"]),
     ("cli", &["model", "source", "state", "policy", "compile", "apply", "host", "observe", "agent"]),
@@ -37,7 +38,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 ];
 
 /// What a pure room does without: clocks, files, sockets, processes, logs.
-const PURE: &[&str] = &["model", "state", "policy", "compile"];
+const PURE: &[&str] = &["model", "netlink", "state", "policy", "compile"];
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::process",

@@ -1,6 +1,7 @@
 //! The hall clock: the one loop that moves values from room to room.
 
 mod engine;
+mod flows;
 mod pace;
 mod plan;
 mod settings;
@@ -16,6 +17,7 @@ use tokio::time::sleep_until;
 use tracing::{debug, info, warn};
 
 use crate::apply::target::Target;
+use crate::host::Conntrack;
 use crate::model::{Config, Event, Family, ObjectKind, Rejection, SyncReport};
 use crate::observe::Observer;
 use crate::source::Feed;
@@ -49,6 +51,7 @@ pub struct Agent<T> {
     state: State,
     engine: Engine<T>,
     observer: Observer,
+    conntrack: Option<Conntrack>,
     arrivals: Arrivals,
     pace: Pace,
     restarts: BTreeMap<ObjectKind, u64>,
@@ -66,11 +69,18 @@ impl<T: Target> Agent<T> {
             state: State::new(),
             engine,
             observer,
+            conntrack: None,
             arrivals: Arrivals::default(),
             pace,
             restarts: BTreeMap::new(),
             once,
         }
+    }
+
+    /// Also tells the conntrack reconciler what changes.
+    pub fn with_conntrack(mut self, conntrack: Option<Conntrack>) -> Agent<T> {
+        self.conntrack = conntrack;
+        self
     }
 
     /// Runs until told to stop. A commit in flight is finished first.
@@ -172,6 +182,10 @@ impl<T: Target> Agent<T> {
     fn sync(&mut self) -> SyncReport {
         let changes = self.state.take_changes();
         let arrivals = std::mem::take(&mut self.arrivals);
+        if let Some(conntrack) = &self.conntrack {
+            let first = self.engine.compiler().is_none();
+            flows::announce(conntrack, &self.config, self.state.snapshot(), &changes, first);
+        }
         self.engine.sync(self.state.snapshot(), changes, &arrivals)
     }
 
@@ -186,6 +200,9 @@ impl<T: Target> Agent<T> {
     }
 
     fn tell(&self, report: &SyncReport) {
+        if let Some(conntrack) = &self.conntrack {
+            flows::settle(conntrack, report);
+        }
         report.rejections.iter().for_each(log_rejection);
         if report.operations > 0 {
             info!(

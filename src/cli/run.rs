@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::{DIFFERENT, OK, TROUBLE};
 use crate::agent::{Agent, Ending};
 use crate::apply::netlink::Netlink;
-use crate::host;
+use crate::host::{self, Conntrack};
 use crate::model::{Config, Family, SourceConfig};
 use crate::observe::Observer;
 use crate::source::{Feed, api, manifests};
@@ -48,7 +48,8 @@ async fn follow(
     };
     info!(version = env!("CARGO_PKG_VERSION"), node = config.node_name, ?families, "ferroproxy runs");
     let changed = super::reload::watch(file)?;
-    let agent = Agent::new(config, families, netlink, observer, once);
+    let conntrack = if once { None } else { conntrack(&observer) };
+    let agent = Agent::new(config, families, netlink, observer, once).with_conntrack(conntrack);
     let ending = tokio::select! {
         ending = agent.run(&mut feed, stop_signal()) => ending,
         message = changed => bail!("{message}"),
@@ -58,6 +59,13 @@ async fn follow(
     }
     info!(?ending, "ferroproxy ends; the rules stay in place");
     Ok(ending)
+}
+
+/// The reconciler of UDP and SCTP flows. Without it the rules work all the same.
+fn conntrack(observer: &Observer) -> Option<Conntrack> {
+    let observer = observer.clone();
+    let started = Conntrack::start(move |family, took, deleted| observer.conntrack_reconciled(family, took, deleted));
+    started.inspect_err(|error| warn!(%error, "stale UDP and SCTP flows will not be removed from conntrack")).ok()
 }
 
 async fn feed(config: &Config) -> anyhow::Result<Feed> {

@@ -4,15 +4,14 @@
 use super::attr::{Writer, attrs, str_of};
 use crate::compile::ruleset::TABLE;
 use crate::model::Family;
+use crate::netlink::message::{Header, NL_HEADER, write};
+
+pub(super) use crate::netlink::message::{
+    ACK, ACK_TLVS, CAPPED, DONE, DUMP, DUMP_INTERRUPTED, ERROR, FLAGS_AT, Received, family_number, messages,
+};
 
 /// The table of a message: attribute 1 of every kind of object.
 pub(super) const TABLE_ATTR: u16 = 1;
-
-/// Bytes of a netlink header.
-pub(super) const NL_HEADER: usize = 16;
-
-/// Where in a netlink header the flags are.
-pub(super) const FLAGS_AT: usize = 6;
 
 /// Bytes of the netlink and the netfilter header.
 pub(super) const HEADERS: usize = NL_HEADER + 4;
@@ -20,27 +19,10 @@ pub(super) const HEADERS: usize = NL_HEADER + 4;
 /// `NFNL_SUBSYS_NFTABLES`.
 const SUBSYSTEM: u16 = 10;
 
-/// `NLM_F_REQUEST`: on every message to the kernel.
-const REQUEST: u16 = 0x1;
-/// `NLM_F_ACK`: the kernel says when it is done.
-pub(super) const ACK: u16 = 0x4;
-/// `NLM_F_DUMP`: all objects instead of one.
-pub(super) const DUMP: u16 = 0x300;
 /// `NLM_F_CREATE`: make it if it is not there.
 pub(super) const CREATE: u16 = 0x400;
 /// `NLM_F_APPEND`: a rule goes to the end of its chain.
 pub(super) const APPEND: u16 = 0x800;
-/// `NLM_F_DUMP_INTR`: the ruleset changed while it was dumped.
-pub(super) const DUMP_INTERRUPTED: u16 = 0x10;
-/// `NLM_F_CAPPED`: an error message holds only the header of what it answers.
-pub(super) const CAPPED: u16 = 0x100;
-/// `NLM_F_ACK_TLVS`: an error message has attributes.
-pub(super) const ACK_TLVS: u16 = 0x200;
-
-/// `NLMSG_ERROR`: an error, or an ack when its number is 0.
-pub(super) const ERROR: u16 = 2;
-/// `NLMSG_DONE`: the end of a dump.
-pub(super) const DONE: u16 = 3;
 
 /// A message's kind: the number below `NFT_MSG_*`, or a batch limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,14 +78,6 @@ impl Kind {
     }
 }
 
-/// The netfilter family number (`NFPROTO_*`).
-pub(super) fn family_number(family: Family) -> u8 {
-    match family {
-        Family::V4 => 2,
-        Family::V6 => 10,
-    }
-}
-
 /// What stands before a message's attributes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
@@ -119,51 +93,10 @@ pub(super) struct Head {
 
 /// Writes one message; `fill` writes its attributes.
 pub(super) fn message(w: &mut Writer, head: Head, fill: impl FnOnce(&mut Writer)) {
-    let start = w.bytes.len();
-    w.bytes.extend_from_slice(&[0; 4]);
-    w.bytes.extend_from_slice(&head.kind.0.to_ne_bytes());
-    w.bytes.extend_from_slice(&(head.flags | REQUEST).to_ne_bytes());
-    w.bytes.extend_from_slice(&head.seq.to_ne_bytes());
-    w.bytes.extend_from_slice(&[0; 4]);
     let resource = if matches!(head.kind, Kind::BATCH_BEGIN | Kind::BATCH_END) { SUBSYSTEM } else { 0 };
-    w.bytes.extend_from_slice(&[head.family.map_or(0, family_number), 0]);
-    w.bytes.extend_from_slice(&resource.to_be_bytes());
-    fill(w);
-    let len = (w.bytes.len() - start) as u32;
-    w.bytes[start..start + 4].copy_from_slice(&len.to_ne_bytes());
-}
-
-/// A message as it was received.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Received<'a> {
-    /// The number in the header.
-    pub(super) kind: u16,
-    /// The flags.
-    pub(super) flags: u16,
-    /// Which message it answers.
-    pub(super) seq: u32,
-    /// Everything after the netlink header.
-    pub(super) payload: &'a [u8],
-}
-
-impl<'a> Received<'a> {
-    /// The family number and the attributes behind the netfilter header.
-    pub(super) fn body(&self) -> Option<(u8, &'a [u8])> {
-        Some((*self.payload.first()?, self.payload.get(4..)?))
-    }
-}
-
-/// The messages in a datagram, or in what we sent.
-pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Received<'_>> {
-    std::iter::from_fn(move || {
-        let word = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-        let half = |at: usize| Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
-        let len = word(0)? as usize;
-        let (kind, flags, seq) = (half(4)?, half(FLAGS_AT)?, word(8)?);
-        let payload = bytes.get(NL_HEADER..len)?;
-        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some(Received { kind, flags, seq, payload })
-    })
+    let [high, low] = resource.to_be_bytes();
+    let netfilter = [head.family.map_or(0, family_number), 0, high, low];
+    write(w, Header { kind: head.kind.0, flags: head.flags, seq: head.seq }, &netfilter, fill);
 }
 
 /// Whether an object is in a table of our name: dumps of some kinds tell of every table.
@@ -174,6 +107,7 @@ pub(super) fn is_ours(body: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::message::REQUEST;
 
     #[test]
     fn messages_are_read_as_written() {

@@ -3,7 +3,6 @@
 //! One transaction is one batch in one `sendmsg`; the kernel commits it whole or not at all. Success is the ack of the batch's last
 //! real message and no error at all.
 
-mod attr;
 mod batch;
 mod chain;
 mod commit;
@@ -20,6 +19,7 @@ mod userdata;
 
 pub use probe::{FamilySupport, Probe};
 
+use crate::netlink::attr;
 use batch::{Batch, Options};
 use rustix::io::Errno;
 use socket::Socket;

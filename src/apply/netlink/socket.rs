@@ -6,8 +6,9 @@ use rustix::net::{RecvFlags, sockopt};
 
 use super::attr::{by_kind, str_of};
 use super::errno;
-use super::message::{ACK_TLVS, CAPPED, DONE, ERROR, NL_HEADER, Received, messages};
+use super::message::{ACK_TLVS, CAPPED, DONE, ERROR, Received, messages};
 use crate::apply::target::{CommitError, Remedy};
+use crate::netlink::message::NL_HEADER;
 
 /// The send buffer asked for: what the kernel allows at most; nothing is reserved by asking.
 const SEND_BUFFER: usize = i32::MAX as usize / 2;

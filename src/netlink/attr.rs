@@ -1,4 +1,4 @@
-//! Netlink attributes: length, kind, value, padded to 4 bytes. Numbers inside are big endian, as nf_tables wants them
+//! Netlink attributes: length, kind, value, padded to 4 bytes. Numbers inside are big endian, as netfilter wants them
 //! (`include/net/netlink.h`).
 
 /// The bit that marks an attribute holding attributes (`NLA_F_NESTED`).
@@ -8,40 +8,40 @@ const NESTED: u16 = 1 << 15;
 const KIND_MASK: u16 = 0x3fff;
 
 /// Bytes before an attribute's value.
-pub(super) const HEADER: usize = 4;
+pub(crate) const HEADER: usize = 4;
 
 /// A growing buffer of messages and attributes.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     /// What was written so far.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Writer {
     /// An empty writer with room for `capacity` bytes.
-    pub(super) fn with_capacity(capacity: usize) -> Writer {
+    pub(crate) fn with_capacity(capacity: usize) -> Writer {
         Writer { bytes: Vec::with_capacity(capacity) }
     }
 
     /// One attribute with these bytes.
-    pub(super) fn put(&mut self, kind: u16, value: &[u8]) {
+    pub(crate) fn put(&mut self, kind: u16, value: &[u8]) {
         self.header(kind, value.len());
         self.bytes.extend_from_slice(value);
         self.pad();
     }
 
     /// A 32-bit number, big endian.
-    pub(super) fn put_u32(&mut self, kind: u16, value: u32) {
+    pub(crate) fn put_u32(&mut self, kind: u16, value: u32) {
         self.put(kind, &value.to_be_bytes());
     }
 
     /// A 64-bit number, big endian.
-    pub(super) fn put_u64(&mut self, kind: u16, value: u64) {
+    pub(crate) fn put_u64(&mut self, kind: u16, value: u64) {
         self.put(kind, &value.to_be_bytes());
     }
 
     /// A string with its end byte.
-    pub(super) fn put_str(&mut self, kind: u16, value: &str) {
+    pub(crate) fn put_str(&mut self, kind: u16, value: &str) {
         self.header(kind, value.len() + 1);
         self.bytes.extend_from_slice(value.as_bytes());
         self.bytes.push(0);
@@ -49,7 +49,7 @@ impl Writer {
     }
 
     /// One attribute with the bytes that `fill` appends.
-    pub(super) fn put_with(&mut self, kind: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn put_with(&mut self, kind: u16, fill: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         self.header(kind, 0);
         fill(&mut self.bytes);
@@ -58,21 +58,21 @@ impl Writer {
     }
 
     /// An attribute that holds what `fill` writes; at most 65,535 bytes.
-    pub(super) fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Writer)) {
+    pub(crate) fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Writer)) {
         let start = self.open(kind);
         fill(self);
         self.close(start);
     }
 
     /// Begins a nested attribute; give the answer to [`Writer::close`].
-    pub(super) fn open(&mut self, kind: u16) -> usize {
+    pub(crate) fn open(&mut self, kind: u16) -> usize {
         let start = self.bytes.len();
         self.header(kind | NESTED, 0);
         start
     }
 
     /// Ends the attribute that began at `start`.
-    pub(super) fn close(&mut self, start: usize) {
+    pub(crate) fn close(&mut self, start: usize) {
         let len = self.bytes.len() - start;
         debug_assert!(len <= usize::from(u16::MAX), "an attribute of {len} bytes");
         self.bytes[start..start + 2].copy_from_slice(&(len as u16).to_ne_bytes());
@@ -90,19 +90,19 @@ impl Writer {
 }
 
 /// The attributes in some bytes, in order: kind and value. Ends at the first that does not fit.
-pub(super) fn attrs(bytes: &[u8]) -> Attrs<'_> {
+pub(crate) fn attrs(bytes: &[u8]) -> Attrs<'_> {
     Attrs { all: bytes, at: 0 }
 }
 
 /// Iterator over attributes. See [`attrs`].
-pub(super) struct Attrs<'a> {
+pub(crate) struct Attrs<'a> {
     all: &'a [u8],
     at: usize,
 }
 
 impl Attrs<'_> {
     /// Where the next attribute begins, from the first one's beginning.
-    pub(super) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 }
@@ -121,7 +121,7 @@ impl<'a> Iterator for Attrs<'a> {
 }
 
 /// Attributes by kind; those of kind `N` and above are left out.
-pub(super) fn by_kind<const N: usize>(bytes: &[u8]) -> [Option<&[u8]>; N] {
+pub(crate) fn by_kind<const N: usize>(bytes: &[u8]) -> [Option<&[u8]>; N] {
     let mut out = [None; N];
     for (kind, value) in attrs(bytes) {
         if let Some(slot) = out.get_mut(usize::from(kind)) {
@@ -132,17 +132,17 @@ pub(super) fn by_kind<const N: usize>(bytes: &[u8]) -> [Option<&[u8]>; N] {
 }
 
 /// A big-endian 32-bit number.
-pub(super) fn u32_of(value: Option<&[u8]>) -> Option<u32> {
+pub(crate) fn u32_of(value: Option<&[u8]>) -> Option<u32> {
     Some(u32::from_be_bytes(value?.try_into().ok()?))
 }
 
 /// A big-endian 64-bit number.
-pub(super) fn u64_of(value: Option<&[u8]>) -> Option<u64> {
+pub(crate) fn u64_of(value: Option<&[u8]>) -> Option<u64> {
     Some(u64::from_be_bytes(value?.try_into().ok()?))
 }
 
 /// A string, without its end byte.
-pub(super) fn str_of(value: Option<&[u8]>) -> Option<&str> {
+pub(crate) fn str_of(value: Option<&[u8]>) -> Option<&str> {
     let value = value?;
     std::str::from_utf8(value.strip_suffix(&[0]).unwrap_or(value)).ok()
 }
