@@ -121,7 +121,7 @@ impl<T: Target> Engine<T> {
             false => self.routes(snapshot, changes.services.iter()),
         };
         let Some(compiler) = &mut self.compiler else { return Vec::new() };
-        if changes.node || changes.service_cidrs {
+        if changes.node || changes.service_cidrs || changes.local_addresses {
             compiler.set_settings(settings(&self.config, snapshot, &self.families));
         }
         compiler.update(routes)

@@ -1,6 +1,7 @@
 //! The hall clock: the one loop that moves values from room to room.
 
 mod engine;
+mod health;
 mod pace;
 mod plan;
 mod settings;
@@ -22,8 +23,10 @@ use crate::source::Feed;
 use crate::state::State;
 
 pub use engine::{Arrivals, Engine};
+use health::HealthPorts;
 use pace::Pace;
 pub use plan::plan;
+use settings::waits_for_addresses;
 pub use settings::{settings, waits_for_node};
 
 /// The most batches taken in before a sync: events that arrive during a commit ride in the next one, but none waits for ever.
@@ -49,6 +52,7 @@ pub struct Agent<T> {
     state: State,
     engine: Engine<T>,
     observer: Observer,
+    health_ports: HealthPorts,
     arrivals: Arrivals,
     pace: Pace,
     restarts: BTreeMap<ObjectKind, u64>,
@@ -66,6 +70,7 @@ impl<T: Target> Agent<T> {
             state: State::new(),
             engine,
             observer,
+            health_ports: HealthPorts::default(),
             arrivals: Arrivals::default(),
             pace,
             restarts: BTreeMap::new(),
@@ -134,7 +139,9 @@ impl<T: Target> Agent<T> {
     fn turn(&mut self) -> Option<Ending> {
         let node = self.state.snapshot().node.as_ref();
         self.observer.node(node);
-        if !self.state.is_complete() || waits_for_node(&self.config, node, self.state.knows_node()) {
+        let snapshot = self.state.snapshot();
+        let waits = waits_for_node(&self.config, snapshot, self.state.knows_node());
+        if !self.state.is_complete() || waits || waits_for_addresses(&self.config, snapshot) {
             return None;
         }
         let now = Instant::now();
@@ -161,7 +168,12 @@ impl<T: Target> Agent<T> {
     fn sync(&mut self) -> SyncReport {
         let changes = self.state.take_changes();
         let arrivals = std::mem::take(&mut self.arrivals);
-        self.engine.sync(self.state.snapshot(), changes, &arrivals)
+        let snapshot = self.state.snapshot();
+        self.health_ports.update(&self.config, snapshot, &self.families, &changes);
+        self.observer.health_checks(self.health_ports.before());
+        let report = self.engine.sync(snapshot, changes, &arrivals);
+        self.observer.health_checks(self.health_ports.after());
+        report
     }
 
     /// The periodic look: cheap when nobody else has touched the ruleset.
