@@ -82,7 +82,10 @@ mod tests {
     fn ready_endpoints_on_this_node_count_once_whatever_their_ports() {
         let some = slice("a", &[(1, READY, "here"), (2, READY, "there"), (3, LEAVING, "here")]);
         assert_eq!(count(vec![some]), Some(1));
-        assert_eq!(count(vec![slice("a", &[(1, READY, "here")]), slice("b", &[(1, READY, "here"), (2, READY, "here")])]), Some(2));
+        assert_eq!(
+            count(vec![slice("a", &[(1, READY, "here")]), slice("b", &[(1, READY, "here"), (2, READY, "here")])]),
+            Some(2)
+        );
         assert_eq!(count(vec![]), Some(0));
     }
 

@@ -67,7 +67,12 @@ impl Watch {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_non_blocking(true)?;
         socket.bind(&SocketAddr::new(0, GROUPS))?;
-        let watch = Watch { notices: AsyncFd::register(socket)?, told: local()?, entrance };
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; what it asks for holds: the socket keeps its descriptor to itself"
+        )]
+        let notices = AsyncFd::new(socket)?;
+        let watch = Watch { notices, told: local()?, entrance };
         watch.tell();
         Ok(watch)
     }
