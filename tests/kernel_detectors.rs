@@ -77,7 +77,7 @@ fn by_node_cidr_nothing_is_written_before_the_node_has_its_networks() {
     args.extend(["--healthz-bind-address", "127.0.0.1:10256"]);
     scene.proxy = Some(Proxy::spawn(&scene.lab, Path::new(BINARY), &args).expect("it starts"));
     let pending = |scene: &Scene, count: usize| {
-        let metric = format!("kubeproxy_sync_proxy_rules_service_changes_pending{{ip_family=\"IPv4\"}} {count}\n");
+        let metric = format!("kubeproxy_sync_proxy_rules_service_changes_pending {count}\n");
         scene.lab.http_get("127.0.0.1:10249", "/metrics").is_ok_and(|(_, text)| text.contains(&metric))
     };
     scene.wait_for("the first Service to wait", |scene| pending(scene, 1));

@@ -139,3 +139,16 @@ fn only_the_node_in_a_list_remains() {
     assert!(state.take_changes().node && state.knows_node());
     assert_eq!(state.snapshot().node, None);
 }
+
+#[test]
+fn local_addresses_are_unknown_until_told_and_the_same_again_changes_nothing() {
+    let mut state = State::new();
+    assert_eq!(state.snapshot().local_addresses, None);
+    state.apply(Event::LocalAddresses(BTreeSet::new()));
+    assert!(state.take_changes().local_addresses, "that there are none is an answer");
+    let some = Event::LocalAddresses([[192, 0, 2, 10].into()].into());
+    state.apply(some.clone());
+    assert!(!state.take_changes().is_empty());
+    state.apply(some);
+    assert!(!state.has_changes());
+}
