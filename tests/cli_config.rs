@@ -315,6 +315,12 @@ fn detectors() {
     assert_eq!(config.detector, LocalDetector::None);
     assert!(warnings.len() == 1 && warnings[0].starts_with("clusterCIDR is not set"), "{warnings:?}");
     assert!(message(body("detectLocalMode: BridgeInterface\n")).contains("detectLocal.bridgeInterface: must be set"));
+    assert!(
+        message(body("detectLocalMode: InterfaceNamePrefix\n"))
+            .contains("detectLocal.interfaceNamePrefix: must be set")
+    );
+    let star = "detectLocalMode: InterfaceNamePrefix\ndetectLocal: {interfaceNamePrefix: 'cali*'}\n";
+    assert!(message(body(star)).contains("\"cali*\" cannot be an interface name"));
     assert!(message(body("detectLocalMode: Guess\n")).contains("detectLocalMode: \"Guess\""));
     assert!(message(body("clusterCIDR: 10.0.0.0/8,11.0.0.0/8\n")).contains("one of each family"));
 }

@@ -28,7 +28,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("kube", &["source", "cli"]),
     ("k8s_openapi", &["source", "cli"]),
     ("netlink_sys", &["apply", "host", "source"]),
-    ("rustix", &["apply", "host", "source", "cli"]),
+    ("rustix", &["apply", "host", "source", "observe", "cli"]),
     ("notify", &["source", "cli"]),
     ("tokio", &["source", "observe", "agent", "cli", "host"]),
     ("futures", &["source", "observe", "agent", "cli", "host"]),

@@ -136,7 +136,7 @@ impl<T: Target> Engine<T> {
         };
         self.quarantine.release(|name| routes.contains_key(name));
         let Some(compiler) = &mut self.compiler else { return Vec::new() };
-        if changes.node || changes.service_cidrs {
+        if changes.node || changes.service_cidrs || changes.local_addresses {
             compiler.set_settings(settings(&self.config, snapshot, &self.families));
         }
         compiler.update(routes)

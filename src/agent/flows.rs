@@ -30,8 +30,8 @@ pub(super) fn settle(conntrack: &Conntrack, report: &SyncReport) {
 fn scope(config: &Config, snapshot: &Snapshot) -> PerFamily<NodePortScope> {
     let settings = settings(config, snapshot, &Family::ALL);
     PerFamily::from_fn(|family| match settings.node_port_ips(family) {
-        ips if ips.is_empty() => NodePortScope::Local,
-        ips => NodePortScope::On(ips.into_iter().collect()),
+        None => NodePortScope::Local,
+        Some(ips) => NodePortScope::On(ips.iter().copied().collect()),
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod engine;
 mod flows;
+mod health;
 mod pace;
 mod plan;
 mod settings;
@@ -24,8 +25,10 @@ use crate::source::Feed;
 use crate::state::State;
 
 pub use engine::{Arrivals, Engine};
+use health::HealthPorts;
 use pace::Pace;
 pub use plan::plan;
+use settings::waits_for_addresses;
 pub use settings::{settings, waits_for_node};
 
 /// The most batches taken in before a sync: events that arrive during a commit ride in the next one, but none waits for ever.
@@ -52,6 +55,7 @@ pub struct Agent<T> {
     engine: Engine<T>,
     observer: Observer,
     conntrack: Option<Conntrack>,
+    health_ports: HealthPorts,
     arrivals: Arrivals,
     pace: Pace,
     restarts: BTreeMap<ObjectKind, u64>,
@@ -70,6 +74,7 @@ impl<T: Target> Agent<T> {
             engine,
             observer,
             conntrack: None,
+            health_ports: HealthPorts::default(),
             arrivals: Arrivals::default(),
             pace,
             restarts: BTreeMap::new(),
@@ -111,7 +116,9 @@ impl<T: Target> Agent<T> {
 
     /// Whether enough is known to write rules. Once they are written they are kept in step whatever becomes of the Node.
     fn is_ready(&self) -> bool {
-        let waits = || waits_for_node(&self.config, self.state.snapshot().node.as_ref(), self.state.knows_node());
+        let snapshot = self.state.snapshot();
+        let waits_for_node = || waits_for_node(&self.config, snapshot, self.state.knows_node());
+        let waits = || waits_for_node() || waits_for_addresses(&self.config, snapshot);
         let patient = || !self.once || self.state.knows_service_cidrs();
         self.engine.compiler().is_some() || (self.state.is_complete() && !waits() && patient())
     }
@@ -186,7 +193,12 @@ impl<T: Target> Agent<T> {
             let first = self.engine.compiler().is_none();
             flows::announce(conntrack, &self.config, self.state.snapshot(), &changes, first);
         }
-        self.engine.sync(self.state.snapshot(), changes, &arrivals)
+        let snapshot = self.state.snapshot();
+        self.health_ports.update(&self.config, snapshot, &self.families, &changes);
+        self.observer.health_checks(self.health_ports.before());
+        let report = self.engine.sync(snapshot, changes, &arrivals);
+        self.observer.health_checks(self.health_ports.after());
+        report
     }
 
     /// The periodic look: cheap when nobody else has touched the ruleset.

@@ -1,5 +1,6 @@
 //! The settings of the rules, from the configuration and what is known of the node and the cluster.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -17,19 +18,26 @@ pub fn settings(config: &Config, snapshot: &Snapshot, families: &[Family]) -> Se
         masquerade_mark: 1 << config.masquerade_bit,
         masquerade_all: config.masquerade_all,
         locality: PerFamily::from_fn(|family| locality(&config.detector, node, family)),
-        node_ports: node_ports(config, node),
+        node_ports: PerFamily::from_fn(|family| node_ports(config, snapshot, family)),
         node_ips: PerFamily::from_fn(|family| primary(config, node, family)),
         service_cidrs: snapshot.service_cidrs.values().flat_map(|cidr| cidr.cidrs.iter().copied()).collect(),
     }
 }
 
 /// Whether rules cannot be written before the own Node is known, and before it has what is asked of it.
-pub fn waits_for_node(config: &Config, node: Option<&Node>, node_was_told: bool) -> bool {
+pub fn waits_for_node(config: &Config, snapshot: &Snapshot, node_was_told: bool) -> bool {
     match (&config.detector, &config.node_port_addresses) {
-        (LocalDetector::NodeCidr, _) => node.is_none_or(|node| node.pod_cidrs.is_empty()),
+        (LocalDetector::NodeCidr, _) => snapshot.node.as_ref().is_none_or(|node| node.pod_cidrs.is_empty()),
         (_, NodePortAddresses::Primary) => !node_was_told,
-        _ => false,
+        // Its addresses stand in for those on interfaces while these are not known.
+        (_, NodePortAddresses::Cidrs(_)) => !node_was_told && snapshot.local_addresses.is_none(),
+        (_, NodePortAddresses::All) => false,
     }
+}
+
+/// Whether rules cannot be written before the addresses on the host's interfaces are known.
+pub(super) fn waits_for_addresses(config: &Config, snapshot: &Snapshot) -> bool {
+    matches!(config.node_port_addresses, NodePortAddresses::Cidrs(_)) && snapshot.local_addresses.is_none()
 }
 
 fn locality(detector: &LocalDetector, node: Option<&Node>, family: Family) -> Locality {
@@ -45,22 +53,94 @@ fn locality(detector: &LocalDetector, node: Option<&Node>, family: Family) -> Lo
     }
 }
 
-fn node_ports(config: &Config, node: Option<&Node>) -> NodePorts {
+pub(super) fn node_ports(config: &Config, snapshot: &Snapshot, family: Family) -> NodePorts {
     match &config.node_port_addresses {
         NodePortAddresses::All => NodePorts::All,
-        NodePortAddresses::Primary => {
-            NodePorts::On(Family::ALL.into_iter().filter_map(|family| primary(config, node, family)).collect())
-        }
+        NodePortAddresses::Primary => match primary(config, snapshot.node.as_ref(), family) {
+            Some(ip) => NodePorts::On([ip].into()),
+            None => NodePorts::All,
+        },
         NodePortAddresses::Cidrs(nets) => {
-            let own = node.iter().flat_map(|node| node.internal_ips.iter().chain(&node.external_ips));
-            NodePorts::On(own.copied().filter(|ip| nets.iter().any(|net| net.contains(ip))).collect())
+            let nets: Vec<&IpNet> = nets.iter().filter(|net| Family::of_net(**net) == family).collect();
+            // A family that nobody spoke of is open, as one of which everything was asked.
+            if nets.is_empty() || nets.iter().any(|net| net.prefix_len() == 0) {
+                return NodePorts::All;
+            }
+            let own = local_addresses(snapshot).into_iter().filter(|ip| !ip.is_loopback());
+            NodePorts::On(own.filter(|ip| nets.iter().any(|net| net.contains(ip))).collect())
         }
     }
 }
 
-/// The node's main address of a family: as bound, else its first InternalIP, else its first ExternalIP.
+/// The addresses on the host's interfaces; before they are known, or where the kernel is not asked, those the Node names.
+fn local_addresses(snapshot: &Snapshot) -> BTreeSet<IpAddr> {
+    let of_node = |node: &Node| node.internal_ips.iter().chain(&node.external_ips).copied().collect();
+    snapshot.local_addresses.clone().or_else(|| snapshot.node.as_ref().map(of_node)).unwrap_or_default()
+}
+
+/// The node's main address of a family: as bound, else its first InternalIP, else its first ExternalIP. Loopback is none.
 fn primary(config: &Config, node: Option<&Node>, family: Family) -> Option<IpAddr> {
     let of_family = |ips: &[IpAddr]| ips.iter().copied().find(|ip| Family::of(*ip) == family);
     let bound = config.bind_address.filter(|ip| Family::of(*ip) == family && !ip.is_unspecified());
-    bound.or_else(|| node.and_then(|node| of_family(&node.internal_ips).or_else(|| of_family(&node.external_ips))))
+    let chosen = bound.or_else(|| node.and_then(|n| of_family(&n.internal_ips).or_else(|| of_family(&n.external_ips))));
+    chosen.filter(|ip| !ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SourceConfig;
+
+    fn asked(nets: &[&str], local: Option<&[&str]>, node: &[&str]) -> PerFamily<NodePorts> {
+        let ips = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let mut config = Config::new(SourceConfig::Manifests("/m".into()), "n");
+        config.node_port_addresses = NodePortAddresses::Cidrs(nets.iter().map(|net| net.parse().unwrap()).collect());
+        let snapshot = Snapshot {
+            node: Some(Node { internal_ips: ips(node), ..Node::default() }),
+            local_addresses: local.map(|local| ips(local).into_iter().collect()),
+            ..Snapshot::default()
+        };
+        settings(&config, &snapshot, &Family::ALL).node_ports
+    }
+
+    fn on(ips: &[&str]) -> NodePorts {
+        NodePorts::On(ips.iter().map(|ip| ip.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn networks_choose_among_the_addresses_on_interfaces() {
+        let local = ["127.0.0.1", "192.0.2.10", "192.0.2.11", "198.51.100.1", "2001:db8::10", "::1", "fe80::1"];
+        let chosen = asked(&["192.0.2.0/24", "2001:db8::/64"], Some(&local), &["192.0.2.99"]);
+        assert_eq!(chosen, PerFamily { v4: on(&["192.0.2.10", "192.0.2.11"]), v6: on(&["2001:db8::10"]) });
+    }
+
+    #[test]
+    fn loopback_is_never_chosen() {
+        let chosen = asked(&["127.0.0.0/8", "::1/128"], Some(&["127.0.0.1", "192.0.2.10", "::1"]), &[]);
+        assert_eq!(chosen, PerFamily { v4: on(&[]), v6: on(&[]) });
+    }
+
+    #[test]
+    fn a_family_nobody_spoke_of_is_open_and_one_without_a_match_is_closed() {
+        let chosen = asked(&["203.0.113.0/24"], Some(&["192.0.2.10", "2001:db8::10"]), &[]);
+        assert_eq!(chosen, PerFamily { v4: on(&[]), v6: NodePorts::All });
+        let chosen = asked(&["203.0.113.0/24", "0.0.0.0/0"], Some(&["192.0.2.10"]), &[]);
+        assert_eq!(chosen.v4, NodePorts::All);
+    }
+
+    #[test]
+    fn where_the_kernel_is_not_asked_the_nodes_own_addresses_stand_in() {
+        assert_eq!(asked(&["192.0.2.0/24"], None, &["192.0.2.99", "198.51.100.1"]).v4, on(&["192.0.2.99"]));
+    }
+
+    #[test]
+    fn only_networks_wait_for_the_addresses() {
+        let mut config = Config::new(SourceConfig::Manifests("/m".into()), "n");
+        let unknown = Snapshot::default();
+        assert!(!waits_for_addresses(&config, &unknown));
+        config.node_port_addresses = NodePortAddresses::Cidrs(vec!["192.0.2.0/24".parse().unwrap()]);
+        assert!(waits_for_addresses(&config, &unknown));
+        let known = Snapshot { local_addresses: Some(BTreeSet::new()), ..Snapshot::default() };
+        assert!(!waits_for_addresses(&config, &known) && !waits_for_node(&config, &known, false));
+    }
 }

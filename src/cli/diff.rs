@@ -11,11 +11,13 @@ use crate::apply::netlink::Netlink;
 use crate::apply::target::Target;
 use crate::apply::unified::{Difference, differences, unified};
 use crate::apply::{compare, diff as transaction_of, seed};
-use crate::model::{Config, SourceConfig};
+use crate::model::{Config, Event, SourceConfig};
+use crate::source::addresses;
 
 /// Prints the difference on stdout.
 pub(super) fn diff(config: &Config, output: Output) -> anyhow::Result<u8> {
-    let state = gather(config)?;
+    let mut state = gather(config)?;
+    state.apply(Event::LocalAddresses(addresses::local()?));
     let mut netlink = Netlink::open().context("cannot read the kernel's rules")?;
     let families = netlink.probe().context("cannot ask the kernel what it can")?.families();
     let live = netlink.read_back().context("cannot read the kernel's rules")?;

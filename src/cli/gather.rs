@@ -39,7 +39,7 @@ async fn from_api(api: &ApiConfig, config: &Config, state: &mut State) -> anyhow
 }
 
 async fn fill(state: &mut State, feed: &mut Feed, config: &Config) -> anyhow::Result<()> {
-    let waits = |state: &State| waits_for_node(config, state.snapshot().node.as_ref(), state.knows_node());
+    let waits = |state: &State| waits_for_node(config, state.snapshot(), state.knows_node());
     while !state.is_complete() || !state.knows_service_cidrs() || waits(state) {
         match feed.events.recv().await {
             Some(batch) => take(state, batch),

@@ -41,7 +41,7 @@ async fn follow(
     file: Option<&Path>,
 ) -> anyhow::Result<Ending> {
     let observer = Observer::new(config.sync_period)?;
-    let mut feed = feed(&config).await?;
+    let mut feed = feed(&config).await?.with_local_addresses()?;
     let servers = match once {
         true => None,
         false => Some(observer.serve(&config).await?),

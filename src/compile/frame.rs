@@ -58,7 +58,7 @@ fn base(hook: Hook, to: &str) -> Chain {
 
 fn services(family: Family, settings: &Settings) -> Vec<Rule> {
     let to_nodeports = Stmt::Verdict(Verdict::Goto(NODEPORTS.into()));
-    let node_ports = match settings.node_port_ips(family).is_empty() {
+    let node_ports = match settings.node_port_ips(family).is_none() {
         true => {
             let not_loopback = Stmt::Net(Field::Daddr(family), Is::NotIn, loopback(family));
             Rule::new([Stmt::DestinationIsLocal, not_loopback, to_nodeports])
@@ -116,7 +116,7 @@ pub(super) fn elements(family: Family, settings: &Settings) -> [(SetId, BTreeMap
         let until = Value::Until(Bytes::new().addr(net.broadcast()));
         (Bytes::new().addr(net.network()), Element { value: until, comment: None })
     });
-    let ips = settings.node_port_ips(family).into_iter();
-    let ips = ips.map(|ip| (Bytes::new().addr(ip), Element { value: Value::Present, comment: None }));
+    let ips = settings.node_port_ips(family).into_iter().flatten();
+    let ips = ips.map(|ip| (Bytes::new().addr(*ip), Element { value: Value::Present, comment: None }));
     [(SetId::ServiceCidrs, cidrs.collect()), (SetId::NodePortIps, ips.collect())]
 }

@@ -8,13 +8,13 @@ use ipnet::IpNet;
 use super::treatment::{Locality, Manners};
 use crate::model::{Family, PerFamily};
 
-/// The addresses node ports answer on.
+/// The addresses node ports of one family answer on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum NodePorts {
     /// All local addresses but loopback.
     #[default]
     All,
-    /// These; a family without any answers on all.
+    /// These and no others: nowhere when there is none.
     On(BTreeSet<IpAddr>),
 }
 
@@ -30,7 +30,7 @@ pub struct Settings {
     /// Who is local to the cluster.
     pub locality: PerFamily<Locality>,
     /// Where node ports answer.
-    pub node_ports: NodePorts,
+    pub node_ports: PerFamily<NodePorts>,
     /// The ranges cluster IPs come from.
     pub service_cidrs: Vec<IpNet>,
     /// The node's main address of each family, if it is known.
@@ -44,7 +44,7 @@ impl Default for Settings {
             masquerade_mark: 1 << 14,
             masquerade_all: false,
             locality: PerFamily::default(),
-            node_ports: NodePorts::All,
+            node_ports: PerFamily::default(),
             service_cidrs: Vec::new(),
             node_ips: PerFamily::default(),
         }
@@ -63,11 +63,11 @@ impl Settings {
         PerFamily::from_fn(|family| self.manners(family))
     }
 
-    /// The addresses node ports of a family answer on; empty means all local ones.
-    pub fn node_port_ips(&self, family: Family) -> Vec<IpAddr> {
-        match &self.node_ports {
-            NodePorts::All => Vec::new(),
-            NodePorts::On(ips) => ips.iter().copied().filter(|ip| Family::of(*ip) == family).collect(),
+    /// The addresses node ports of a family answer on; `None` means all local ones but loopback.
+    pub fn node_port_ips(&self, family: Family) -> Option<&BTreeSet<IpAddr>> {
+        match self.node_ports.get(family) {
+            NodePorts::All => None,
+            NodePorts::On(ips) => Some(ips),
         }
     }
 

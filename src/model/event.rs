@@ -1,5 +1,8 @@
 //! What a source says.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use super::{EndpointSlice, Node, ObjectName, Rejection, Service, ServiceCidr};
 
 /// One step of one kind's story.
@@ -29,6 +32,9 @@ pub enum Event {
     Node(Change<String, Node>),
     /// A ServiceCIDR.
     ServiceCidr(Change<String, ServiceCidr>),
+    /// All addresses on the interfaces of this host's network namespace, loopback included. Told whole at the start and whenever they
+    /// change.
+    LocalAddresses(BTreeSet<IpAddr>),
     /// Something in an object (or a whole object) could not be used. Told before the event of the object itself.
     Rejected(Rejection),
 }

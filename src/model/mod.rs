@@ -5,6 +5,7 @@
 
 mod config;
 mod event;
+mod health_checks;
 mod name;
 mod net;
 mod node;
@@ -17,6 +18,7 @@ pub use config::{
     ApiConfig, Config, ConntrackConfig, LocalDetector, LogConfig, LogFormat, NodePortAddresses, ProxyMode, SourceConfig,
 };
 pub use event::{Change, Event};
+pub use health_checks::{HealthChecks, ServiceHealth};
 pub use name::{ObjectName, ServicePortName};
 pub use net::{EndpointAddr, Family, PerFamily, Protocol};
 pub use node::{Node, ServiceCidr, Taint};

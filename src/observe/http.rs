@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Observer;
+use super::service_health;
 use crate::model::Config;
 
 /// Between two attempts to bind an address that is taken.
@@ -37,6 +38,8 @@ pub struct BindError {
 pub struct Servers {
     healthz: Option<Server>,
     metrics: Option<Server>,
+    /// The health check servers of Services.
+    services: Server,
     stop: watch::Sender<bool>,
 }
 
@@ -67,11 +70,13 @@ impl Servers {
         let hard = config.bind_hard_fail;
         let healthz = routes::healthz(observer.clone());
         let healthz = bind("healthzBindAddress", config.healthz_address, healthz, hard).await?;
-        let metrics = routes::metrics(observer, config);
+        let metrics = routes::metrics(observer.clone(), config);
         let metrics = bind("metricsBindAddress", config.metrics_address, metrics, hard).await?;
         let (stop, stopped) = watch::channel(false);
         let spawn = |bound: Bound| bound.spawn(stopped.clone());
-        Ok(Servers { healthz: healthz.map(spawn), metrics: metrics.map(spawn), stop })
+        let services = tokio::spawn(service_health::run(observer, stopped.clone()));
+        let services = Server { address: None, task: services };
+        Ok(Servers { healthz: healthz.map(spawn), metrics: metrics.map(spawn), services, stop })
     }
 
     /// Where `/healthz` and `/livez` are served, once bound at the start.
@@ -87,7 +92,7 @@ impl Servers {
     /// Stops listening and lets open requests end, for a short while.
     pub async fn shutdown(self) {
         self.stop.send_replace(true);
-        for mut server in [self.healthz, self.metrics].into_iter().flatten() {
+        for mut server in [self.healthz, self.metrics, Some(self.services)].into_iter().flatten() {
             if tokio::time::timeout(GRACE, &mut server.task).await.is_err() {
                 tracing::debug!("a connection to an HTTP server did not end in time");
             }

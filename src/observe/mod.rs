@@ -8,6 +8,7 @@ mod http;
 mod metrics;
 mod observer;
 mod process;
+mod service_health;
 
 pub use health::{FamilyHealth, Health, HealthStatus};
 pub use http::{BindError, Servers};

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 
 use super::http::{BindError, Servers};
 use super::{Health, HealthStatus, Metrics};
-use crate::model::{Config, Family, Node, ObjectKind, Rejection, SyncReport};
+use crate::model::{Config, Family, HealthChecks, Node, ObjectKind, Rejection, SyncReport};
 
 /// Metrics and health behind one handle. Clones share the state; every method is cheap and none blocks for long.
 #[derive(Clone, Debug)]
@@ -19,6 +20,7 @@ pub struct Observer {
 struct Shared {
     metrics: Metrics,
     health: Mutex<Health>,
+    checks: watch::Sender<HealthChecks>,
 }
 
 impl Observer {
@@ -27,7 +29,8 @@ impl Observer {
     /// The error would be a metric name registered twice.
     pub fn new(sync_period: Duration) -> Result<Observer, prometheus::Error> {
         let timeout = SignedDuration::try_from(sync_period.saturating_mul(2)).unwrap_or(SignedDuration::MAX);
-        let shared = Shared { metrics: Metrics::new()?, health: Mutex::new(Health::new(timeout)) };
+        let health = Mutex::new(Health::new(timeout));
+        let shared = Shared { metrics: Metrics::new()?, health, checks: watch::Sender::default() };
         Ok(Observer { shared: Arc::new(shared) })
     }
 
@@ -51,6 +54,19 @@ impl Observer {
     /// The own Node as it is now; `None` after it was known means that it is gone.
     pub fn node(&self, node: Option<&Node>) {
         self.health().node(node);
+    }
+
+    /// The health check servers wanted from now on; `None` leaves things as they are. What is left out here never answers 200 again,
+    /// from the moment this returns.
+    pub fn health_checks(&self, wanted: Option<HealthChecks>) {
+        if let Some(wanted) = wanted {
+            self.shared.checks.send_replace(wanted);
+        }
+    }
+
+    /// The health check servers wanted, to follow.
+    pub(super) fn wanted_health_checks(&self) -> watch::Receiver<HealthChecks> {
+        self.shared.checks.subscribe()
     }
 
     /// An object could not be used, in whole or in part. Not for rejections that stand in a report.

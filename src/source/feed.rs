@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
 use tokio::task::JoinSet;
 
+use super::addresses::{AddressError, Watch};
 use crate::model::{Event, ObjectKind};
 
 /// A running source. Dropping it ends the source's tasks.
@@ -16,7 +17,20 @@ pub struct Feed {
     pub events: UnboundedReceiver<Vec<Event>>,
     /// Counters of the source, shared with its tasks.
     pub stats: Arc<SourceStats>,
-    pub(crate) _tasks: JoinSet<()>,
+    /// A way in for streams that join. Weak: the feed ends when its own source ends.
+    pub(crate) entrance: WeakUnboundedSender<Vec<Event>>,
+    pub(crate) tasks: JoinSet<()>,
+}
+
+impl Feed {
+    /// Tells the addresses on this network namespace's interfaces too: now, and whenever they change. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the kernel does not let us ask.
+    pub fn with_local_addresses(mut self) -> Result<Feed, AddressError> {
+        self.tasks.spawn(Watch::start(self.entrance.clone())?.run());
+        Ok(self)
+    }
 }
 
 /// Counters of a source. They only ever grow.

@@ -4,6 +4,7 @@
 //! the object) or one full list (`Init`, the objects, `Synced`). Nothing is dropped, and batches of one kind keep their order.
 
 mod address;
+pub mod addresses;
 pub mod api;
 mod feed;
 mod findings;

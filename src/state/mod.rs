@@ -23,6 +23,8 @@ pub struct Changes {
     pub node: bool,
     /// The ServiceCIDRs changed.
     pub service_cidrs: bool,
+    /// The addresses on this host's interfaces changed.
+    pub local_addresses: bool,
     /// Service events that changed something.
     pub service_events: usize,
     /// EndpointSlice events that changed something.
@@ -34,7 +36,7 @@ pub struct Changes {
 impl Changes {
     /// Whether rules may have to change.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && !self.node && !self.service_cidrs
+        self.services.is_empty() && !self.node && !self.service_cidrs && !self.local_addresses
     }
 }
 
@@ -99,6 +101,10 @@ impl State {
             Event::Slice(change) => self.apply_slice(change),
             Event::Node(change) => self.apply_node(change),
             Event::ServiceCidr(change) => self.apply_service_cidr(change),
+            Event::LocalAddresses(addresses) => {
+                let before = self.snapshot.local_addresses.replace(addresses);
+                self.changes.local_addresses |= before != self.snapshot.local_addresses;
+            }
             // Nothing of it reaches a rule; the agent tells the world.
             Event::Rejected(_) => {}
         }

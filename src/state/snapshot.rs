@@ -1,6 +1,7 @@
 //! What is known of the cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::merge::{Endpoint, merge_endpoints};
@@ -15,6 +16,8 @@ pub struct Snapshot {
     pub node: Option<Node>,
     /// ServiceCIDRs by name.
     pub service_cidrs: BTreeMap<String, ServiceCidr>,
+    /// The addresses on this host's interfaces, loopback included; `None` while nobody has told.
+    pub local_addresses: Option<BTreeSet<IpAddr>>,
 }
 
 /// A Service with its slices.

@@ -140,3 +140,16 @@ fn a_node_that_is_not_in_a_list_is_gone_and_remembered() {
     let last = Node { deleting: true, ..node("one") };
     assert_eq!(state.snapshot().node, Some(last), "the rules go by what was known last");
 }
+
+#[test]
+fn local_addresses_are_unknown_until_told_and_the_same_again_changes_nothing() {
+    let mut state = State::new();
+    assert_eq!(state.snapshot().local_addresses, None);
+    state.apply(Event::LocalAddresses(BTreeSet::new()));
+    assert!(state.take_changes().local_addresses, "that there are none is an answer");
+    let some = Event::LocalAddresses([[192, 0, 2, 10].into()].into());
+    state.apply(some.clone());
+    assert!(!state.take_changes().is_empty());
+    state.apply(some);
+    assert!(!state.has_changes());
+}

@@ -32,17 +32,23 @@ impl Scene {
 
     /// The same with arguments of one's own.
     pub fn with_args(pods: usize, manifests: &[(&str, String)], args: &[&str]) -> Scene {
+        let mut scene = Scene::laid(pods, manifests, args);
+        scene.start();
+        scene
+    }
+
+    /// The same without a ferroproxy: not started yet.
+    pub fn laid(pods: usize, manifests: &[(&str, String)], args: &[&str]) -> Scene {
         let mut lab = Lab::new(pods).expect("the lab stands");
         lab.serve_tcp(8080).expect("TCP servers listen");
         lab.serve_udp(8080).expect("UDP servers listen");
         let dir = TempDir::new().expect("a directory");
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let mut scene = Scene { proxy: None, lab, dir, args };
+        let scene = Scene { proxy: None, lab, dir, args };
         scene.write("node", &node());
         for (name, text) in manifests {
             scene.write(name, text);
         }
-        scene.start();
         scene
     }
 

@@ -58,6 +58,7 @@ impl World {
             Event::Slice(change) => self.slices.apply(change, |object| object.name.clone()),
             Event::Node(change) => self.nodes.apply(change, |object| object.name.clone()),
             Event::ServiceCidr(change) => self.cidrs.apply(change, |object| object.name.clone()),
+            Event::LocalAddresses(_) => {}
             Event::Rejected(rejection) => self.rejections.push(rejection),
         }
     }

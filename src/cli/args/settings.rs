@@ -22,6 +22,9 @@ pub struct SettingArgs {
     #[arg(long, value_name = "PREFIX")]
     pub pod_interface_name_prefix: Option<String>,
     /// Where node ports answer: `primary` (default), or networks; 0.0.0.0/0,::/0 means all local addresses
+    ///
+    /// Networks choose among the addresses on the node's interfaces, loopback left out, and follow them as they come and go. A family without a network answers
+    /// on all local addresses. `render` does not ask the kernel: it chooses among the addresses the Node object names.
     #[arg(long, value_name = "CIDRS", value_delimiter = ',')]
     pub nodeport_addresses: Option<Vec<String>>,
     /// Masquerade all traffic to ClusterIPs

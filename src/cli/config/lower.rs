@@ -168,8 +168,9 @@ impl Check {
     fn name(&mut self, field: &str, name: String) -> String {
         if name.is_empty() {
             self.error(field, "must be set for this detectLocalMode");
-        } else if name.len() > 15 || name.contains(['/', ' ', '\0']) {
-            self.error(field, format!("{name:?} cannot be an interface name (at most 15 bytes, no / or space)"));
+        } else if name.len() > 15 || name.contains(|c: char| c.is_whitespace() || "/:*\"\\\0".contains(c)) {
+            let limits = "at most 15 bytes; no space and none of / : * \" \\";
+            self.error(field, format!("{name:?} cannot be an interface name ({limits})"));
         }
         name
     }

@@ -41,6 +41,7 @@ pub async fn stream(config: &ApiConfig, node_name: &str) -> Result<Feed, Connect
 pub fn watch(client: Client, node_name: &str) -> Feed {
     let stats = Arc::new(SourceStats::default());
     let (sender, events) = unbounded_channel();
+    let entrance = sender.downgrade();
     let mut tasks = Tasks { client, sender, stats: stats.clone(), set: JoinSet::new() };
     let spec = watch::Spec { streaming: true, ..watch::Spec::default() };
     tasks.spawn::<SlimService>(watch::Spec {
@@ -52,7 +53,7 @@ pub fn watch(client: Client, node_name: &str) -> Feed {
     let fields = Some(format!("metadata.name={}", normalised(node_name)));
     tasks.spawn::<SlimNode>(watch::Spec { fields, ..watch::Spec::default() });
     tasks.spawn::<SlimServiceCidr>(watch::Spec { optional: true, ..spec });
-    Feed { events, stats, _tasks: tasks.set }
+    Feed { events, stats, entrance, tasks: tasks.set }
 }
 
 struct Tasks {

@@ -38,9 +38,9 @@ pub fn stream(dir: &Path, node_name: &str) -> Result<Feed, ManifestError> {
     let inventory = Inventory::of(scanner.scan()?);
     let _ = sender.send(inventory.full());
     let follower = Follower { scanner, inventory, stats: stats.clone(), readable: true };
-    let mut tasks = JoinSet::new();
+    let (entrance, mut tasks) = (sender.downgrade(), JoinSet::new());
     tasks.spawn(run(dir.to_owned(), follower, sender));
-    Ok(Feed { events, stats, _tasks: tasks })
+    Ok(Feed { events, stats, entrance, tasks })
 }
 
 async fn run(dir: PathBuf, mut follower: Follower, sender: UnboundedSender<Vec<Event>>) {
