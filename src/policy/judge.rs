@@ -108,7 +108,8 @@ mod tests {
         let hinted = |n, hints| Endpoint { hints: Some(hints), ..endpoint(n, [true, true, false], false) };
         let all = [hinted(1, &near), hinted(2, &far)];
         assert_eq!(standings(&all, Some("a"), Pool::Cluster), [Standing::Ready, Standing::OtherNode]);
-        let (near, far) = (Hints { nodes: Vec::new(), ..near.clone() }, Hints { nodes: Vec::new(), ..far.clone() });
+        let zoned = |zone: &str| Hints { zones: vec![zone.into()], nodes: Vec::new() };
+        let (near, far) = (zoned("a"), zoned("b"));
         let all = [hinted(1, &near), hinted(2, &far)];
         assert_eq!(standings(&all, Some("a"), Pool::Cluster), [Standing::Ready, Standing::OtherZone]);
     }

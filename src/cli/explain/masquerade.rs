@@ -13,7 +13,7 @@ pub(super) fn source(known: &Known<'_>, found: &Found<'_>, packet: &Packet, trac
     let marked = traces.iter().any(|trace| trace.steps.iter().any(|step| matches!(step.event, Event::Mark(_))));
     let why = match (masqueraded, marked) {
         (true, true) => why_marked(known, found, packet),
-        (true, false) => "an endpoint that reaches itself would not know the answer for its own".to_owned(),
+        (true, false) => "only on the way to itself, as an endpoint takes no answer from its own address".to_owned(),
         (false, true) => "it stays on the node, where no source is rewritten".to_owned(),
         (false, false) => why_kept(known, found, packet),
     };

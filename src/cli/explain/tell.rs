@@ -10,7 +10,7 @@ use crate::cli::args::Sender;
 use crate::compile::Compiler;
 use crate::compile::layout::SetId;
 use crate::compile::walk::{Environment, Event, Fate, Origin, Outcome, Packet, Trace};
-use crate::model::{Config, Protocol};
+use crate::model::{Config, Protocol, TrafficPolicy};
 use crate::state::Snapshot;
 
 /// What is known besides the walks.
@@ -26,12 +26,13 @@ pub(super) fn tell(known: &Known<'_>, from: Sender, packet: &Packet, traces: &[T
     let first = traces.first();
     let found = first.zip(asked(packet)).and_then(|(trace, frontend)| found(known, trace, frontend));
     let (endpoints, hints) = found.as_ref().map(|found| candidates(known, found)).unwrap_or_default();
+    let used = endpoints.iter().filter(|candidate| candidate.used).count();
     let verdict = verdict(traces);
     let delivered = found.as_ref().filter(|_| verdict == Verdict::Delivered);
     Story {
         packet: asked_for(known, from, packet),
         source: delivered.map(|found| source(known, found, packet, traces)),
-        why: why(known, found.as_ref(), verdict, packet, first),
+        why: why(known, (found.as_ref(), used), verdict, packet, first),
         frontend: found.map(|found| found.told(packet.origin == Origin::FromNode)),
         endpoints,
         hints,
@@ -70,7 +71,7 @@ fn verdict(traces: &[Trace]) -> Verdict {
 
 fn why(
     known: &Known<'_>,
-    found: Option<&Found<'_>>,
+    (found, used): (Option<&Found<'_>>, usize),
     verdict: Verdict,
     packet: &Packet,
     trace: Option<&Trace>,
@@ -79,7 +80,10 @@ fn why(
     match (verdict, found) {
         (Verdict::Delivered, _) => "to one of its endpoints at random, each with the same chance".to_owned(),
         (Verdict::Refused, Some(_)) => "the service has no usable endpoint".to_owned(),
-        (Verdict::Dropped, Some(_)) => "the policy is Local and no usable endpoint is on this node".to_owned(),
+        (Verdict::Dropped, Some(found)) if used == 0 && found.policy() == TrafficPolicy::Local => {
+            "the policy is Local and no usable endpoint is on this node".to_owned()
+        }
+        (Verdict::Dropped, Some(_)) => "the service's loadBalancerSourceRanges do not hold the source".to_owned(),
         (Verdict::Refused, None) if met(SetId::ClusterIps) => {
             format!("{} is the cluster IP of {}, which has no such port", packet.destination, owners(known, packet))
         }
