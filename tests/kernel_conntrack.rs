@@ -60,12 +60,12 @@ fn all_become(scene: &Scene, flows: &[(String, UdpFlow)], expected: Result<&str,
     }
 }
 
-/// The conntrack entries of the node with this text in them, without what counts down.
+/// The conntrack entries of the node with this text in them, without what changes by itself: what counts down, who holds them.
 fn entries(scene: &Scene, family: &str, text: &str) -> Vec<String> {
     let output = scene.lab.run("conntrack", &["-L", "-f", family, "-o", "id"]).expect("conntrack runs");
     let listed = String::from_utf8_lossy(&output.stdout).into_owned();
-    let steady =
-        |line: &str| line.split_whitespace().filter(|w| w.parse::<u64>().is_err()).collect::<Vec<_>>().join(" ");
+    let is_steady = |word: &&str| word.parse::<u64>().is_err() && !word.starts_with("use=");
+    let steady = |line: &str| line.split_whitespace().filter(is_steady).collect::<Vec<_>>().join(" ");
     let mut lines: Vec<String> = listed.lines().filter(|line| line.contains(text)).map(steady).collect();
     lines.sort();
     lines
