@@ -2,8 +2,14 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use ferroproxy::host::{Announcement, Conntrack, Frontend, PortFlows};
+use ferroproxy::model::{Family, ObjectName, Protocol};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use support::lab::{AT_ONCE, NODE, OUTSIDE, PATIENCE, Place, Refusal, UdpFlow, pod};
 use support::netns;
@@ -54,12 +60,12 @@ fn all_become(scene: &Scene, flows: &[(String, UdpFlow)], expected: Result<&str,
     }
 }
 
-/// The conntrack entries of the node with this text in them, without what counts down.
+/// The conntrack entries of the node with this text in them, without what changes by itself: what counts down, who holds them.
 fn entries(scene: &Scene, family: &str, text: &str) -> Vec<String> {
     let output = scene.lab.run("conntrack", &["-L", "-f", family, "-o", "id"]).expect("conntrack runs");
     let listed = String::from_utf8_lossy(&output.stdout).into_owned();
-    let steady =
-        |line: &str| line.split_whitespace().filter(|w| w.parse::<u64>().is_err()).collect::<Vec<_>>().join(" ");
+    let is_steady = |word: &&str| word.parse::<u64>().is_err() && !word.starts_with("use=");
+    let steady = |line: &str| line.split_whitespace().filter(is_steady).collect::<Vec<_>>().join(" ");
     let mut lines: Vec<String> = listed.lines().filter(|line| line.contains(text)).map(steady).collect();
     lines.sort();
     lines
@@ -319,4 +325,33 @@ fn many_stale_flows_go_in_bounded_memory_and_the_others_stay() {
     assert_eq!(to(1), healthy);
     // 20,000 flows kept would be 2 MB.
     assert!(most() - before < 1500, "grew from {before} kB to {} kB", most());
+}
+
+#[test]
+fn without_the_capability_the_reconciler_ends_and_nobody_waits_for_it() {
+    if !netns::is_possible() {
+        return;
+    }
+    let space = netns::Netns::new("flows");
+    space.enter(|| {
+        let mut sets = capabilities(None).expect("capabilities");
+        sets.effective.remove(CapabilitySet::NET_ADMIN);
+        set_capabilities(None, sets).expect("dropped in this thread, and in those it starts");
+        let conntrack = Conntrack::start(|_, _, _| panic!("it cannot have looked")).expect("a thread");
+        let port = PortFlows {
+            family: Family::V4,
+            frontends: vec![Frontend::NodePort(Protocol::Udp, 30053)],
+            endpoints: BTreeSet::new(),
+        };
+        let services = vec![(ObjectName::new("default", "dns"), vec![port])];
+        conntrack.announce(Announcement { services: services.clone(), scope: None });
+        conntrack.settle(Family::V4);
+        let end = Instant::now() + PATIENCE;
+        while conntrack.is_on() {
+            assert!(Instant::now() < end, "it goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        conntrack.announce(Announcement { services, scope: None });
+        conntrack.settle(Family::V4);
+    });
 }

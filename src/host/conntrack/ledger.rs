@@ -30,7 +30,7 @@ pub(super) struct Ledger {
 /// What is to be looked at.
 #[derive(Debug, Default)]
 struct Work {
-    /// Every frontend: nothing was looked at before.
+    /// Every frontend.
     everything: bool,
     /// These frontends, each with the endpoints that left it.
     frontends: HashMap<Frontend, BTreeSet<EndpointAddr>>,
@@ -44,11 +44,6 @@ struct Index {
 }
 
 impl Ledger {
-    /// A ledger to which everything is due: what happened before it began is not known.
-    pub(super) fn new() -> Ledger {
-        Ledger { due: Work { everything: true, ..Work::default() }, ..Ledger::default() }
-    }
-
     /// A service's ports will be these; none when it is gone.
     pub(super) fn announce(&mut self, name: ObjectName, ports: Vec<PortFlows>) {
         let is_known = self.in_force.services.contains_key(&name) || self.coming.services.contains_key(&name);
@@ -170,6 +165,7 @@ impl Work {
                 self.frontends.entry(*frontend).or_default().extend(left);
             }
         }
+        // So at the start every frontend is looked at.
         for frontend in now.keys() {
             if before.get(frontend).is_none_or(BTreeSet::is_empty) {
                 self.frontends.entry(*frontend).or_default();

@@ -40,7 +40,7 @@ const NODE_PORT: Frontend = Frontend::NodePort(UDP, 53);
 
 /// A ledger that has looked at everything with `endpoints` behind DNS and the node port on `ip(77)`.
 fn looked(endpoints: &[EndpointAddr]) -> Ledger {
-    let mut ledger = Ledger::new();
+    let mut ledger = Ledger::default();
     ledger.announce(name(1), ports(&[DNS, NODE_PORT], endpoints));
     ledger.announce_scope(NodePortScope::On([ip(77)].into()));
     ledger.settle();
@@ -160,14 +160,24 @@ fn a_frontend_that_moves_to_another_service_keeps_nothing_of_the_first() {
 
 #[test]
 fn on_every_local_address_node_ports_ask_whose_it_is() {
-    let mut ledger = Ledger::new();
+    let mut ledger = Ledger::default();
     ledger.announce(name(1), ports(&[NODE_PORT], &[pod(1, 53)]));
     ledger.settle();
-    ledger.begin();
+    assert_eq!(ledger.begin(), [Question::To(UDP, 53)]);
     let local = |ip: IpAddr| ip == IpAddr::from([192, 0, 2, 10]);
     assert!(ledger.is_stale(&untouched([192, 0, 2, 10].into()), local));
     assert!(!ledger.is_stale(&untouched([203, 0, 113, 9].into()), local), "passing through");
     assert!(!ledger.is_stale(&untouched([127, 0, 0, 1].into()), |_| true));
+}
+
+#[test]
+fn before_anything_is_in_force_nothing_is_due() {
+    let mut ledger = Ledger::default();
+    assert!(!ledger.is_due());
+    ledger.announce(name(1), ports(&[DNS], &[pod(1, 53)]));
+    assert!(!ledger.is_due());
+    ledger.settle();
+    assert!(ledger.is_due());
 }
 
 #[test]
@@ -208,7 +218,7 @@ proptest! {
     /// ferroproxy's own rules made is left.
     #[test]
     fn looks_take_what_is_stale_and_nothing_else(steps in proptest::collection::vec((step(), any::<bool>()), 1..12)) {
-        let mut ledger = Ledger::new();
+        let mut ledger = Ledger::default();
         let mut services: BTreeMap<u8, (u8, Vec<u8>)> = BTreeMap::new();
         let mut flows: BTreeSet<(u8, u8)> = BTreeSet::new();
         for (changes, succeeds) in steps {

@@ -67,7 +67,7 @@ impl Conntrack {
     /// # Errors
     /// That of starting a thread.
     pub fn start(report: impl Fn(Family, Duration, usize) + Send + 'static) -> io::Result<Conntrack> {
-        let books = Books { families: PerFamily::from_fn(|_| Ledger::new()), is_over: false };
+        let books = Books { families: PerFamily::default(), is_over: false };
         let shared = Arc::new(Shared { books: Mutex::new(books), wake: Condvar::new() });
         let seen = shared.clone();
         thread::Builder::new().name("conntrack".to_owned()).spawn(move || work(&seen, report))?;
@@ -132,7 +132,11 @@ impl Shared {
                 books = self.wake.wait(books).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            return Some((family, books.families.get_mut(family).begin()));
+            let ledger = books.families.get_mut(family);
+            match ledger.begin() {
+                none if none.is_empty() => ledger.finish(true),
+                questions => return Some((family, questions)),
+            }
         }
     }
 
@@ -180,9 +184,6 @@ fn work(shared: &Shared, report: impl Fn(Family, Duration, usize)) {
 }
 
 fn look(shared: &Shared, table: &mut Option<Table>, family: Family, questions: &[Question]) -> Result<usize, Failure> {
-    if questions.is_empty() {
-        return Ok(0);
-    }
     let table = match table {
         Some(table) => table,
         None => table.insert(Table::open()?),
