@@ -36,7 +36,7 @@ if [ -n "$missing" ]; then
 fi
 
 if ! command -v cargo >/dev/null 2>&1 && ! command -v "${CARGO:-cargo}" >/dev/null 2>&1; then
-    echo "Rust is missing: install it from https://rustup.rs, or put cargo on root's PATH (sudo -E env PATH=\"\$PATH\" make ...)." >&2
+    echo "Rust is missing: install it (rustup does), or put cargo on root's PATH (sudo -E env PATH=\"\$PATH\" make ...)." >&2
     exit 1
 fi
 

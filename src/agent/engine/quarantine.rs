@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::warn;
 
-use super::{Committed, Engine};
+use super::Engine;
+use super::commit::Committed;
 use crate::apply::target::{CommitError, Outcome, Receipt, Remedy, Target};
 use crate::compile::bytes::Bytes;
 use crate::compile::ruleset::Name;
