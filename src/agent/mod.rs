@@ -163,6 +163,8 @@ impl<T: Target> Agent<T> {
     fn turn(&mut self) -> Option<Ending> {
         self.observer.node(self.state.snapshot().node.as_ref());
         if !self.is_ready() {
+            // What waits for the first lists says nothing about how fast a change is carried out.
+            self.arrivals = Arrivals::default();
             return None;
         }
         let now = Instant::now();

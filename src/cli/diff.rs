@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::args::Output;
 use super::gather::{gather, reject, say};
+use super::run::usable_families;
 use super::{DIFFERENT, OK};
 use crate::agent::plan;
 use crate::apply::netlink::Netlink;
@@ -19,7 +20,7 @@ pub(super) fn diff(config: &Config, output: Output) -> anyhow::Result<u8> {
     let mut state = gather(config)?;
     state.apply(Event::LocalAddresses(addresses::local()?));
     let mut netlink = Netlink::open().context("cannot read the kernel's rules")?;
-    let families = netlink.probe().context("cannot ask the kernel what it can")?.families();
+    let families = usable_families(&mut netlink)?;
     let live = netlink.read_back().context("cannot read the kernel's rules")?;
     let (mut compiler, rejections) = plan(config, state.snapshot(), &families, seed(&live));
     rejections.iter().for_each(reject);

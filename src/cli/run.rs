@@ -101,7 +101,7 @@ fn prepare_node(config: &Config) {
 
 /// The families this kernel can hold our table in. A family the kernel has not got is a warning; a family that lacks an expression is named
 /// with what is missing; none at all is an error.
-fn usable_families(netlink: &mut Netlink) -> anyhow::Result<Vec<Family>> {
+pub(super) fn usable_families(netlink: &mut Netlink) -> anyhow::Result<Vec<Family>> {
     let probe = netlink.probe().context("cannot ask the kernel what it can")?;
     for complaint in probe.complaints() {
         warn!("{complaint}");

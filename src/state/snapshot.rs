@@ -37,11 +37,6 @@ impl ServiceEntry {
 }
 
 impl Snapshot {
-    /// How many Services there are.
-    pub fn service_count(&self) -> usize {
-        self.services.values().filter(|entry| entry.service.is_some()).count()
-    }
-
     /// Removes an entry that holds nothing any more.
     pub(super) fn tidy(&mut self, name: &ObjectName) {
         if self.services.get(name).is_some_and(|entry| entry.service.is_none() && entry.slices.is_empty()) {

@@ -46,6 +46,10 @@ fn names(changes: &Changes) -> Vec<String> {
     changes.services.iter().map(ToString::to_string).collect()
 }
 
+fn count(state: &State) -> usize {
+    state.snapshot().services.values().filter(|entry| entry.service.is_some()).count()
+}
+
 #[test]
 fn nothing_is_complete_before_both_lists() {
     let mut state = told([Event::Service(Change::Init), Event::Service(Change::Synced)]);
@@ -74,7 +78,7 @@ fn a_relist_keeps_what_is_in_force_until_it_is_complete() {
     state.take_changes();
     state.apply(Event::Service(Change::Init));
     assert!(!state.has_changes());
-    assert_eq!(state.snapshot().service_count(), 1);
+    assert_eq!(count(&state), 1);
 }
 
 #[test]
@@ -83,7 +87,7 @@ fn a_delete_inside_a_list_holds() {
     for event in [Change::Init, Change::Upsert(service("a", 80)), Change::Delete(name("a")), Change::Synced] {
         state.apply(Event::Service(event));
     }
-    assert_eq!(state.snapshot().service_count(), 0);
+    assert_eq!(count(&state), 0);
 }
 
 #[test]

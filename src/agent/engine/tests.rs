@@ -4,7 +4,6 @@ use crate::apply::memory::Memory;
 use crate::apply::target::{Outcome, Receipt, Remedy};
 use crate::apply::transaction::Transaction;
 use crate::compile::bytes::Bytes;
-use crate::model::FamilyOutcome;
 use crate::model::{
     Change, EndpointSlice, Event, Protocol, Service, ServicePort, SliceEndpoint, SlicePort, SourceConfig,
 };
