@@ -1,6 +1,7 @@
 //! Rung 3: packets walk the compiled rules; no kernel needed.
 
 #[path = "support/oracle.rs"]
+#[allow(dead_code)]
 mod oracle;
 #[path = "support/stage.rs"]
 mod stage;
@@ -76,7 +77,7 @@ fn every_frontend_under_every_policy_from_everywhere() {
         for (endpoints, meets) in [Endpoints::None, Endpoints::Elsewhere, Endpoints::Everywhere].into_iter().zip(meets)
         {
             for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
-                let stage = Stage { policy: *policy, endpoints, protocol };
+                let stage = Stage { policy: *policy, endpoints, protocol, ranges: &[] };
                 let rules = Rules::of(&stage.config(), stage.state().snapshot());
                 for (kind, family) in kinds.iter().flat_map(|kind| Family::ALL.map(|family| (kind, family))) {
                     let packet = stage.packet(*from, *kind, family);
@@ -93,6 +94,34 @@ fn every_frontend_under_every_policy_from_everywhere() {
     }
     assert!(wrong.is_empty(), "{} of {walked} packets:\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(walked, TABLE.iter().map(|(kinds, ..)| kinds.len()).sum::<usize>() * 3 * 3 * 2);
+}
+
+#[test]
+fn source_ranges_drop_strangers_to_the_load_balancer_ip_before_anything_else() {
+    use {Endpoints::*, Kind::*};
+    const PODS: &[&str] = &["10.244.0.0/16", "10.244.0.0/28", "10.244.0.0/16", "fd00:244::/64", "fd00:244::9/128"];
+    for (policy, endpoints) in [TrafficPolicy::Cluster, TrafficPolicy::Local]
+        .into_iter()
+        .flat_map(|policy| [None, Elsewhere, Everywhere].map(|endpoints| (policy, endpoints)))
+    {
+        let open = staged(policy, endpoints);
+        let guarded = Stage { ranges: PODS, ..open };
+        let [rules, guarded_rules] = [open, guarded].map(|stage| Rules::of(&stage.config(), stage.state().snapshot()));
+        for (kind, from) in [ClusterIp, ExternalIp, LoadBalancerIp, NodePort]
+            .into_iter()
+            .flat_map(|kind| [From::Pod, From::Node, From::Outside].map(|from| (kind, from)))
+        {
+            for family in Family::ALL {
+                let packet = open.packet(from, kind, family);
+                let stranger = matches!((kind, from), (LoadBalancerIp, From::Node | From::Outside));
+                let as_open = in_words(&open, family, &rules, &packet);
+                let meets = if stranger { Some(Meets::Dropped) } else { as_open };
+                assert!(as_open.is_some());
+                let met = in_words(&guarded, family, &guarded_rules, &packet);
+                assert_eq!(met, meets, "{family} {kind:?} {policy:?} {from:?} {endpoints:?}");
+            }
+        }
+    }
 }
 
 /// What the packet meets; `None` when that is nothing the table has a word for.
@@ -169,9 +198,13 @@ fn probes(objects: &Snapshot) -> Vec<Packet> {
     packets
 }
 
+fn staged(policy: TrafficPolicy, endpoints: Endpoints) -> Stage {
+    Stage { policy, endpoints, protocol: Protocol::Tcp, ranges: &[] }
+}
+
 /// A stage with endpoints here and elsewhere, for sentences.
 fn everywhere() -> (Stage, Rules) {
-    let stage = Stage { policy: TrafficPolicy::Cluster, endpoints: Endpoints::Everywhere, protocol: Protocol::Tcp };
+    let stage = staged(TrafficPolicy::Cluster, Endpoints::Everywhere);
     let rules = Rules::of(&stage.config(), stage.state().snapshot());
     (stage, rules)
 }

@@ -61,11 +61,14 @@ fn the_worlds_hold_every_fate() {
                 Fate::Accept => "delivered",
             };
             *met.entry(kind).or_default() += 1;
+            let guard = oracle.guard(&packet);
+            *met.entry("kept out").or_default() += usize::from(guard == Some(false));
+            *met.entry("let in").or_default() += usize::from(guard == Some(true));
             *met.entry("shared").or_default() += usize::from(outcomes.len() > 1);
             let hairpin = outcomes.iter().any(|o| o.destination.ip == packet.source && o.masqueraded);
             *met.entry("hairpin").or_default() += usize::from(hairpin);
         }
     }
     let rare: Vec<_> = met.iter().filter(|(_, count)| **count < 50).collect();
-    assert!(met.len() == 8 && rare.is_empty(), "{met:?}");
+    assert!(met.len() == 10 && rare.is_empty(), "{met:?}");
 }

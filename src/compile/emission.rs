@@ -57,7 +57,7 @@ impl Emission {
             let reach = frontend.reach();
             let guarded = routes.is_guarded() && frontend.ip.is_some_and(|ip| routes.load_balancer_ips.contains(&ip));
             let treatment = match internal {
-                true => internal_treatment(port, manners.has_internal_entry()),
+                true => internal_treatment(port, manners.has_internal_entry(), guarded),
                 false => external_treatment(port, reach, guarded),
             };
             self.add_frontend(port, *frontend, reach, treatment, &comment);
@@ -165,13 +165,14 @@ impl Treatment {
     }
 }
 
-fn internal_treatment(port: &Placed, internal_entry: bool) -> Treatment {
+/// A cluster IP is guarded too where it is a load-balancer IP as well: the ranges guard an address and port.
+fn internal_treatment(port: &Placed, internal_entry: bool, guarded: bool) -> Treatment {
     let end = port.end(port.routes.internal, Reach::Address);
     let entry = match end {
         End::Pick(_) if internal_entry => Entry::Internal,
         _ => Entry::None,
     };
-    Treatment { guarded: false, entry, end }
+    Treatment { guarded, entry, end }
 }
 
 fn external_treatment(port: &Placed, reach: Reach, guarded: bool) -> Treatment {

@@ -26,6 +26,7 @@ struct Found<'a> {
     service: &'a Service,
     port: &'a ServicePort,
     internal: bool,
+    by_node_port: bool,
 }
 
 /// Where a packet may go, and whether its source is to be rewritten on the way.
@@ -39,10 +40,10 @@ impl Oracle<'_> {
     pub(crate) fn outcomes(&self, packet: &Packet) -> BTreeSet<Outcome> {
         let untouched = EndpointAddr { ip: packet.destination, port: packet.destination_port };
         let ends = |fate| BTreeSet::from([Outcome { fate, destination: untouched, masqueraded: false }]);
-        if self.is_guarded_against(packet) {
+        let Some(found) = self.frontend(packet) else { return ends(self.missed(packet)) };
+        if self.admits(&found, packet) == Some(false) {
             return ends(Fate::Drop);
         }
-        let Some(found) = self.frontend(packet) else { return ends(self.missed(packet)) };
         let endpoints = self.endpoints(&found, packet.family());
         if self.cluster(&endpoints).is_empty() {
             return ends(refused(packet));
@@ -130,7 +131,12 @@ impl Oracle<'_> {
 
     fn frontend(&self, packet: &Packet) -> Option<Found<'_>> {
         let (to, number) = (packet.destination, packet.destination_port);
-        let found = |(service, port, cluster_ip): (_, _, IpAddr)| Found { service, port, internal: cluster_ip == to };
+        let found = |(service, port, cluster_ip): (_, _, IpAddr)| Found {
+            service,
+            port,
+            internal: cluster_ip == to,
+            by_node_port: false,
+        };
         let candidates = self.candidates(packet);
         let is_address = |(service, port, cluster_ip): &(&Service, &ServicePort, IpAddr)| {
             let external = self.config.allow_external_ips() && service.external_ips.contains(&to);
@@ -141,40 +147,46 @@ impl Oracle<'_> {
         }
         let by_node_port = |(_, port, _): &&(&Service, &ServicePort, IpAddr)| port.node_port == Some(number);
         let owner = candidates.iter().find(by_node_port).filter(|_| self.answers_node_ports(to))?;
-        Some(Found { internal: false, ..found(*owner) })
+        Some(Found { internal: false, by_node_port: true, ..found(*owner) })
     }
 
     /// Whether node ports are open on an address.
     fn answers_node_ports(&self, to: IpAddr) -> bool {
         let all = || self.around.is_local(to) && !to.is_loopback();
-        let same = |ip: &&IpAddr| Family::of(**ip) == Family::of(to);
         match &self.config.node_port_addresses {
             NodePortAddresses::All => all(),
             NodePortAddresses::Cidrs(nets) => {
-                let mut of_family = nets.iter().filter(|net| Family::of_net(**net) == Family::of(to)).peekable();
-                all() && (of_family.peek().is_none() || of_family.any(|net| net.contains(&to)))
+                let is_spoken_of = nets.iter().any(|net| Family::of_net(*net) == Family::of(to));
+                all() && (!is_spoken_of || nets.iter().any(|net| net.contains(&to)))
             }
-            NodePortAddresses::Primary => {
-                let node = self.objects.node.iter().flat_map(|node| node.internal_ips.iter().chain(&node.external_ips));
-                self.config.bind_address.iter().chain(node).find(same).map_or_else(all, |primary| *primary == to)
-            }
+            NodePortAddresses::Primary => self.primary(Family::of(to)).map_or_else(all, |primary| primary == to),
         }
     }
 
-    /// Whether loadBalancerSourceRanges keep the source from an address and port.
-    fn is_guarded_against(&self, packet: &Packet) -> bool {
-        let (to, from) = (packet.destination, packet.source);
-        let of_lb = |(service, port, _): &(&Service, &ServicePort, IpAddr)| {
-            port.port == packet.destination_port && service.load_balancer_ips.contains(&to)
-        };
-        let Some((service, ..)) = self.candidates(packet).into_iter().find(of_lb) else { return false };
-        let ranges: Vec<_> =
-            service.source_ranges.iter().filter(|net| Family::of_net(**net) == packet.family()).collect();
-        let node_ip =
-            self.objects.node.iter().flat_map(|n| &n.internal_ips).any(|ip| ranges.iter().any(|r| r.contains(ip)));
-        let allowed = ranges.iter().any(|net| net.prefix_len() == 0 || net.contains(&from))
-            || (node_ip && service.load_balancer_ips.contains(&from));
-        !ranges.is_empty() && !allowed
+    /// The node's main address of a family.
+    fn primary(&self, family: Family) -> Option<IpAddr> {
+        let node = self.objects.node.iter().flat_map(|node| node.internal_ips.iter().chain(&node.external_ips));
+        self.config.bind_address.iter().chain(node).copied().find(|ip| Family::of(*ip) == family)
+    }
+
+    /// What loadBalancerSourceRanges say to the packet, if there is a frontend that they guard.
+    pub(crate) fn guard(&self, packet: &Packet) -> Option<bool> {
+        self.admits(&self.frontend(packet)?, packet)
+    }
+
+    /// Whether loadBalancerSourceRanges let the source in; `None` when they do not guard the frontend. They guard an address and port:
+    /// a load-balancer IP that is also another address of the Service is guarded as such.
+    fn admits(&self, found: &Found<'_>, packet: &Packet) -> Option<bool> {
+        let service = found.service;
+        let mut ranges = service.source_ranges.clone();
+        ranges.retain(|net| Family::of_net(*net) == packet.family());
+        let balanced = !found.by_node_port && service.load_balancer_ips.contains(&packet.destination);
+        if !balanced || ranges.is_empty() || ranges.iter().any(|net| net.prefix_len() == 0) {
+            return None;
+        }
+        let holds = |ip: IpAddr| ranges.iter().any(|net| net.contains(&ip));
+        let node_may = self.primary(packet.family()).is_some_and(holds);
+        Some(holds(packet.source) || (node_may && service.load_balancer_ips.contains(&packet.source)))
     }
 }
 

@@ -41,6 +41,8 @@ impl World {
         self.node.iter().cloned().for_each(|node| state.apply(Event::Node(Change::Upsert(node))));
         let cidr = ServiceCidr { name: "kubernetes".into(), cidrs: self.cidrs.clone() };
         state.apply(Event::ServiceCidr(Change::Upsert(cidr)));
+        let loopback = Family::ALL.map(|family| Place::Loopback.ip(family));
+        state.apply(Event::LocalAddresses(self.around.local_addresses.iter().copied().chain(loopback).collect()));
         state
     }
 
@@ -50,8 +52,9 @@ impl World {
         let ports = self.services.iter().flat_map(|service| service.ports.iter().map(move |port| (service, port)));
         let frontends = ports.flat_map(|(service, port)| {
             let ips = service.cluster_ips.iter().chain(&service.external_ips).chain(&service.load_balancer_ips);
-            let by_node_port = port.node_port.map(|number| (Place::Node(1).ip(family), number, port.protocol));
-            ips.map(|ip| (*ip, port.port, port.protocol)).chain(by_node_port)
+            let nodes = [Place::Node(1), Place::Node(3)].map(|place| place.ip(family));
+            let by_node_port = port.node_port.map(|number| nodes.map(|ip| (ip, number, port.protocol)));
+            ips.map(|ip| (*ip, port.port, port.protocol)).chain(by_node_port.into_iter().flatten())
         });
         let frontends: Vec<_> = frontends.filter(|(ip, ..)| Family::of(*ip) == family).collect();
         match &shot.aim {
@@ -76,6 +79,7 @@ pub(crate) struct Shot {
 enum Place {
     /// 1 to 3 are on this node, the rest elsewhere.
     Pod(u8),
+    /// 1 is this node's InternalIP; 3 may be another address on its interfaces, of which its Node does not know.
     Node(u8),
     NodeOutside,
     ClusterIp(u8),
@@ -134,15 +138,53 @@ fn public() -> impl Strategy<Value = Place> {
     ]
 }
 
+/// Nested, repeated and adjacent ranges, some with bits beyond their prefix; the same in both families.
+const SOURCE_RANGES: [[&str; 2]; 14] = [
+    ["10.244.0.0/24", "fd00:244::/64"],
+    ["10.244.0.3/30", "fd00:244::3/126"],
+    ["10.244.0.4/31", "fd00:244::4/127"],
+    ["10.244.0.2/32", "fd00:244::2/128"],
+    ["172.16.9.0/24", "2001:db8:16::/48"],
+    ["172.16.9.1/31", "2001:db8:16::1/127"],
+    ["172.16.9.1/32", "2001:db8:16::1/128"],
+    ["192.168.0.0/24", "fd00:168::/32"],
+    ["192.168.0.1/32", "fd00:168::1/128"],
+    ["203.0.113.0/24", "2001:db8:113::/48"],
+    ["198.51.100.1/32", "2001:db8:100::1/128"],
+    ["0.0.0.0/1", "::/1"],
+    ["128.0.0.0/1", "8000::/1"],
+    ["0.0.0.0/0", "::/0"],
+];
+
+/// Networks with local addresses in them, with others, with loopback, with none, with everything.
+const NODE_NETS: [[&str; 2]; 8] = [
+    ["192.168.0.0/24", "fd00:168::/64"],
+    ["192.168.0.1/32", "fd00:168::1/128"],
+    ["192.168.0.3/31", "fd00:168::3/127"],
+    ["203.0.113.9/24", "2001:db8:113::9/48"],
+    ["10.96.0.0/16", "fd00:96::/64"],
+    ["127.0.0.0/8", "::1/128"],
+    ["172.30.0.0/16", "2001:db8:30::/48"],
+    ["0.0.0.0/0", "::/0"],
+];
+
+/// Some of these networks.
+fn nets(of: &'static [[&str; 2]], most: usize) -> impl Strategy<Value = Vec<IpNet>> {
+    let one = (0..of.len(), 0usize..2).prop_map(|(n, family)| net(of[n][family]));
+    vec(one, 0..=most)
+}
+
 fn service_port() -> impl Strategy<Value = (Protocol, u16, Option<u16>)> {
     (protocol(), 80u16..82, option::of(30_000u16..30_003))
 }
 
 fn service() -> impl Strategy<Value = Service> {
-    let addresses = (families(), vec(public(), 0..3), vec(public(), 0..2));
+    let addresses = (families(), vec(public(), 0..3), vec(public(), 0..3));
     let ports = vec(service_port(), 1..4);
     let ports = prop_oneof![9 => ports, 1 => Just(Vec::new())];
-    (0u8..4, addresses, ports, (policy(), policy()), 0i64..3).prop_map(|(n, addresses, ports, policies, age)| {
+    let ranges = prop_oneof![1 => Just(Vec::new()), 2 => nets(&SOURCE_RANGES, 5)];
+    let policies = (policy(), policy());
+    (0u8..4, addresses, ports, policies, 0i64..3, ranges).prop_map(|(n, addresses, ports, policies, age, ranges)| {
         let (families, external, balanced) = addresses;
         let both = |places: &[Place]| -> Vec<IpAddr> {
             places.iter().flat_map(|place| Family::ALL.map(|family| place.ip(family))).collect()
@@ -161,7 +203,8 @@ fn service() -> impl Strategy<Value = Service> {
             ports: ports.into_iter().enumerate().map(port).collect(),
             internal_policy: policies.0,
             external_policy: policies.1,
-            // Not compiled yet: `affinity` and `source_ranges` stay empty here. The oracle reads the latter.
+            source_ranges: ranges,
+            // Not compiled yet: `affinity` stays empty here.
             ..Service::named("default", &format!("s{n}"))
         }
     })
@@ -270,7 +313,11 @@ fn detector() -> impl Strategy<Value = LocalDetector> {
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    let node_ports = prop_oneof![Just(NodePortAddresses::All), Just(NodePortAddresses::Primary)];
+    let node_ports = prop_oneof![
+        1 => Just(NodePortAddresses::All),
+        1 => Just(NodePortAddresses::Primary),
+        2 => nets(&NODE_NETS, 4).prop_map(NodePortAddresses::Cidrs),
+    ];
     let bound = option::weighted(0.1, family().prop_map(|family| Place::NodeOutside.ip(family)));
     let bit = prop_oneof![Just(14u8), Just(0), Just(31)];
     (detector(), node_ports, bound, bit, prop::bool::weighted(0.2), prop::bool::weighted(0.9)).prop_map(
@@ -293,12 +340,13 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
         1 => Just(vec![net("10.96.0.0/30"), net("10.96.0.2/31")]),
         1 => Just(Vec::new()),
     ];
-    // A node-local cache binds a cluster IP.
-    let cached = prop::bool::weighted(0.2);
+    // A node-local cache binds a cluster IP; an interface has a second address.
+    let more = (prop::bool::weighted(0.2), any::<bool>());
     let objects = (vec(service(), 1..6), vec(slice(), 2..9));
-    (config(), objects, node(), cidrs, cached).prop_map(|(config, (services, slices), node, cidrs, cached)| {
+    (config(), objects, node(), cidrs, more).prop_map(|(config, (services, slices), node, cidrs, (cached, second))| {
         let mut places = vec![Place::Node(1), Place::NodeOutside];
         places.extend(cached.then_some(Place::ClusterIp(1)));
+        places.extend(second.then_some(Place::Node(3)));
         let local = places.iter().flat_map(|place| Family::ALL.map(|family| place.ip(family)));
         let around = Environment { local_addresses: local.collect() };
         // Of objects told twice the last word counts.
@@ -323,7 +371,7 @@ fn destination() -> impl Strategy<Value = Place> {
         6 => (0u8..5).prop_map(Place::ClusterIp),
         3 => (0u8..3).prop_map(Place::External),
         3 => (0u8..3).prop_map(Place::LoadBalancer),
-        3 => (1u8..3).prop_map(Place::Node),
+        3 => (1u8..4).prop_map(Place::Node),
         1 => Just(Place::NodeOutside),
         1 => Just(Place::Loopback),
         1 => (1u8..7).prop_map(Place::Pod),

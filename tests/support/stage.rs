@@ -48,6 +48,8 @@ pub(crate) struct Stage {
     pub(crate) policy: TrafficPolicy,
     pub(crate) endpoints: Endpoints,
     pub(crate) protocol: Protocol,
+    /// loadBalancerSourceRanges.
+    pub(crate) ranges: &'static [&'static str],
 }
 
 fn ip(family: Family, v4: [u8; 4], v6: &str) -> IpAddr {
@@ -111,6 +113,7 @@ impl Stage {
             ports: vec![port],
             internal_policy: self.policy,
             external_policy: self.policy,
+            source_ranges: self.ranges.iter().map(|range| range.parse().expect("a network")).collect(),
             ..Service::named("default", "web")
         }
     }

@@ -37,8 +37,11 @@ pub(super) fn packet(config: &Config, snapshot: &Snapshot, from: Sender, to: Goa
     })
 }
 
-/// What is local to the node: the addresses of its Node object.
+/// What is local to the node: the addresses on its interfaces; where nobody told them, those of its Node object and the one bound.
 pub(super) fn around(config: &Config, snapshot: &Snapshot) -> Environment {
+    if let Some(local) = &snapshot.local_addresses {
+        return Environment { local_addresses: local.clone() };
+    }
     let node = snapshot.node.iter().flat_map(|node| node.internal_ips.iter().chain(&node.external_ips));
     let bound = config.bind_address.iter().filter(|ip| !ip.is_unspecified());
     Environment { local_addresses: node.chain(bound).copied().collect() }
@@ -97,5 +100,22 @@ fn external(family: Family) -> IpAddr {
     match family {
         Family::V4 => Ipv4Addr::new(198, 51, 100, 77).into(),
         Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Node, SourceConfig};
+
+    #[test]
+    fn what_is_on_the_interfaces_counts_before_what_the_node_says() {
+        let config = Config::new(SourceConfig::Manifests("/m".into()), "n");
+        let [said, found] = ["192.0.2.10", "192.0.2.11"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        let node = Some(Node { internal_ips: vec![said], ..Node::default() });
+        let mut snapshot = Snapshot { node, ..Snapshot::default() };
+        assert_eq!(around(&config, &snapshot).local_addresses, [said].into());
+        snapshot.local_addresses = Some([found].into());
+        assert_eq!(around(&config, &snapshot).local_addresses, [found].into());
     }
 }

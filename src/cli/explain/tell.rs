@@ -76,14 +76,19 @@ fn why(
     packet: &Packet,
     trace: Option<&Trace>,
 ) -> String {
-    let met = |set: SetId| trace.is_some_and(|trace| lookups(trace).any(|(name, there)| there && name == set.text()));
+    let looked_up = |set: SetId, hit| {
+        trace.is_some_and(|trace| lookups(trace).any(|(name, there)| there == hit && name == set.text()))
+    };
+    let met = |set| looked_up(set, true);
     match (verdict, found) {
         (Verdict::Delivered, _) => "to one of its endpoints at random, each with the same chance".to_owned(),
         (Verdict::Refused, Some(_)) => "the service has no usable endpoint".to_owned(),
+        (Verdict::Dropped, Some(_)) if looked_up(SetId::Firewall, false) => {
+            "the service's loadBalancerSourceRanges do not hold the source".to_owned()
+        }
         (Verdict::Dropped, Some(found)) if used == 0 && found.policy() == TrafficPolicy::Local => {
             "the policy is Local and no usable endpoint is on this node".to_owned()
         }
-        (Verdict::Dropped, Some(_)) => "the service's loadBalancerSourceRanges do not hold the source".to_owned(),
         (Verdict::Refused, None) if met(SetId::ClusterIps) => {
             format!("{} is the cluster IP of {}, which has no such port", packet.destination, owners(known, packet))
         }
