@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::daemon::{BINARY, ferroproxy, namespace};
+use support::daemon::{BINARY, ferroproxy, namespace, program};
 use support::netns;
 
 fn root() -> PathBuf {
@@ -90,6 +90,8 @@ fn the_kernels_rules_tell_the_same_story() {
         return;
     }
     let netns = namespace("explain");
+    // With --live the node's own addresses are those on its interfaces.
+    assert_eq!(program(&netns, "ip", &["address", "add", "192.0.2.10/32", "dev", "lo"]).code, Some(0));
     let asked = "--from node --to 10.96.0.10:80";
     let live = arguments("tests/explain/zones", &format!("{asked} --live"));
     let live: Vec<&str> = live.iter().map(String::as_str).collect();

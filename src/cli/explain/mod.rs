@@ -10,22 +10,26 @@ mod tell;
 mod text;
 
 use super::args::{ExplainArgs, Output};
-use super::gather::{gather, reject};
+use super::gather::{gather, reject, say};
 use super::{DIFFERENT, OK};
 use crate::agent::plan;
 use crate::compile::seed::Seed;
 use crate::compile::walk::possible_traces;
-use crate::model::{Config, Family};
+use crate::model::{Config, Event, Family};
+use crate::source::addresses;
 use story::{Story, Verdict};
 use tell::Known;
 
 /// Prints the story of a packet on stdout.
 pub(super) fn explain(config: &Config, args: &ExplainArgs) -> anyhow::Result<u8> {
-    let state = gather(config)?;
+    let mut state = gather(config)?;
+    if args.live {
+        state.apply(Event::LocalAddresses(addresses::local()?));
+    }
     let story = story_of(config, state.snapshot(), args)?;
     match args.output {
-        Output::Text => print!("{}", text::text(&story)),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&story)?),
+        Output::Text => say(&text::text(&story))?,
+        Output::Json => say(&format!("{}\n", serde_json::to_string_pretty(&story)?))?,
     }
     Ok(match story.verdict {
         Verdict::Delivered | Verdict::LeftAlone => OK,
