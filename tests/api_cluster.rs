@@ -30,7 +30,7 @@ impl Cluster {
         cluster.apply(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": cluster.id}}));
         let addresses = NODE.map(|ip| json!({"type": "InternalIP", "address": ip}));
         let patch = json!({"status": {"addresses": addresses}}).to_string();
-        cluster.kubectl(&["patch", "node", &cluster.id, "--subresource=status", "-p", &patch], "");
+        cluster.kubectl(&["patch", "node", &cluster.id, "--subresource=status", "--type=merge", "-p", &patch], "");
         Some(cluster)
     }
 
