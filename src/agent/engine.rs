@@ -13,7 +13,7 @@ use tracing::warn;
 use super::plan::{Routes, compile, routes};
 use super::settings::settings;
 use crate::apply::target::{CommitError, Live, Target};
-use crate::apply::{compare, seed};
+use crate::apply::{learn, seed};
 use crate::compile::Compiler;
 use crate::compile::draft::Pending;
 use crate::model::{Config, Family, NoLocalEndpoints, ObjectName, PerFamily, Rejection, SyncKind, SyncReport};
@@ -156,15 +156,14 @@ impl<T: Target> Engine<T> {
     /// Learns anew where the rules in force differ. When they could not be read, the next commit replaces them.
     fn compare_with(&mut self, live: Option<Live>) {
         let Some(compiler) = &mut self.compiler else { return };
-        for family in &self.families {
-            if let Some(wanted) = compiler.draft().ruleset().get(*family) {
-                let pending = match &live {
-                    Some(live) => compare(*family, wanted, live.get(*family).as_ref()),
-                    None => Pending { absent: true, unknown: true, ..Pending::default() },
-                };
+        let Some(live) = live else {
+            for family in &self.families {
+                let pending = Pending { absent: true, unknown: true, ..Pending::default() };
                 compiler.draft_mut().set_pending(*family, pending);
             }
-        }
+            return;
+        };
+        learn(compiler.draft_mut(), &live);
     }
 
     /// Reads the rules in force. The generation is the one from before: what changes meanwhile shows as a disturbance.

@@ -4,12 +4,22 @@ use std::collections::BTreeMap;
 
 use super::target::{Live, LiveChain, LiveSet, LiveTable};
 use crate::compile::bytes::Bytes;
-use crate::compile::draft::{ChainInForce, Pending, PendingSet, SetInForce};
+use crate::compile::draft::{ChainInForce, Draft, Pending, PendingSet, SetInForce};
 use crate::compile::layout::{Reach, SetId};
 use crate::compile::lower::lower;
 use crate::compile::ruleset::{Chain, Element, Name, Set, SetDef, Table, Value};
 use crate::compile::seed::Seed;
 use crate::model::{EndpointAddr, Family};
+
+/// Tells a draft where the live tables differ from it.
+pub fn learn(draft: &mut Draft, live: &Live) {
+    for family in Family::ALL {
+        if let Some(wanted) = draft.ruleset().get(family) {
+            let pending = compare(family, wanted, live.get(family).as_ref());
+            draft.set_pending(family, pending);
+        }
+    }
+}
 
 /// Where the live table differs from the wanted one.
 pub fn compare(family: Family, wanted: &Table, live: Option<&LiveTable>) -> Pending {

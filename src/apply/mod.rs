@@ -9,5 +9,5 @@ pub mod target;
 pub mod transaction;
 pub mod unified;
 
-pub use compare::{compare, seed};
+pub use compare::{compare, learn, seed};
 pub use diff::{diff, rebuild};

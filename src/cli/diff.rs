@@ -11,7 +11,7 @@ use crate::agent::plan;
 use crate::apply::netlink::Netlink;
 use crate::apply::target::Target;
 use crate::apply::unified::{Difference, differences, unified};
-use crate::apply::{compare, diff as transaction_of, seed};
+use crate::apply::{diff as transaction_of, learn, seed};
 use crate::model::{Config, Event, SourceConfig};
 use crate::source::addresses;
 
@@ -24,12 +24,7 @@ pub(super) fn diff(config: &Config, output: Output) -> anyhow::Result<u8> {
     let live = netlink.read_back().context("cannot read the kernel's rules")?;
     let (mut compiler, rejections) = plan(config, state.snapshot(), &families, seed(&live));
     rejections.iter().for_each(reject);
-    for family in families {
-        if let Some(wanted) = compiler.draft().ruleset().get(family) {
-            let pending = compare(family, wanted, live.get(family).as_ref());
-            compiler.draft_mut().set_pending(family, pending);
-        }
-    }
+    learn(compiler.draft_mut(), &live);
     let differences = differences(compiler.draft(), &live);
     say(&match output {
         Output::Text => unified(&differences, "kernel", &origin(config)),

@@ -80,11 +80,6 @@ impl Claims {
         self.owners.get(frontend).map(|claimant| &claimant.name)
     }
 
-    /// Frontends that more than one service port claims: owner and those who wait.
-    pub fn contested(&self) -> impl Iterator<Item = (&Frontend, &ServicePortName, &BTreeSet<Claimant>)> {
-        self.waiting.iter().filter_map(|(frontend, waiting)| Some((frontend, self.owner(frontend)?, waiting)))
-    }
-
     /// Enters a claim. Answers who lost the frontend by it.
     pub fn enter(&mut self, frontend: Frontend, claimant: Claimant) -> Option<ServicePortName> {
         match self.owners.get_mut(&frontend) {

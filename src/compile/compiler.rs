@@ -120,11 +120,12 @@ impl Compiler {
 
     /// Gives up all that goes before anything new is put: a frontend may pass from one service to another.
     fn carry_out(&mut self, changed: BTreeMap<ObjectName, (Vec<Placed>, Vec<Placed>)>) -> Vec<Rejection> {
+        let manners = self.settings.all_manners();
         let mut rejections = Vec::new();
         let mut emissions = Vec::with_capacity(changed.len());
         for (name, (old, new)) in changed {
             let new = self.own(new, &mut rejections);
-            emissions.push((self.emission(&old), self.emission(&new)));
+            emissions.push((Emission::of(&old, &manners), Emission::of(&new, &manners)));
             if !new.is_empty() {
                 self.services.insert(name, new);
             }
@@ -138,7 +139,7 @@ impl Compiler {
         rejections
     }
 
-    /// The service whose frontend a key of `services`, `nodeports` or an endpoint map belongs to.
+    /// The service that owns a frontend.
     pub fn owner_of(&self, frontend: &Frontend) -> Option<&ObjectName> {
         self.claims.owner(frontend).map(|name| &name.service)
     }
@@ -148,15 +149,12 @@ impl Compiler {
     pub fn owner_of_element(&self, family: Family, set: &str, key: &Bytes) -> Option<&ObjectName> {
         let id = SetId::ALL.into_iter().find(|id| id.text() == set)?;
         let place = (family, id, key.clone());
+        let manners = self.settings.all_manners();
         let wants = |ports: &[Placed]| {
-            let emission = self.emission(ports);
+            let emission = Emission::of(ports, &manners);
             emission.elements.contains_key(&place) || emission.shared.contains(&place)
         };
         self.services.iter().find(|(_, ports)| wants(ports)).map(|(name, _)| name)
-    }
-
-    fn emission(&self, ports: &[Placed]) -> Emission {
-        Emission::of(ports, &self.settings.all_manners())
     }
 
     /// Seats the endpoints of each port: as before, else as an earlier process had them.

@@ -1,34 +1,18 @@
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use super::*;
-use crate::model::{
-    ConntrackConfig, LocalDetector, LogConfig, Node, NodePortAddresses, ProxyMode, SourceConfig, SyncKind, SyncReport,
-};
+use crate::model::{Node, SourceConfig, SyncKind, SyncReport};
 use crate::observe::metrics::test_report;
 
 /// Both servers on ports the kernel chooses.
 fn config() -> Config {
     Config {
-        source: SourceConfig::Manifests("/m".into()),
-        node_name: "n".to_owned(),
-        mode: ProxyMode::Nftables,
-        masquerade_bit: 14,
-        masquerade_all: false,
-        detector: LocalDetector::None,
-        node_port_addresses: NodePortAddresses::Primary,
-        bind_address: None,
-        sync_period: Duration::from_secs(30),
-        min_sync_period: Duration::ZERO,
         healthz_address: "127.0.0.1:0".parse().ok(),
         metrics_address: "127.0.0.1:0".parse().ok(),
         bind_hard_fail: true,
-        conntrack: ConntrackConfig::default(),
-        oom_score_adj: 0,
-        feature_gates: BTreeMap::new(),
-        log: LogConfig::default(),
         configz: serde_json::json!({"kubeproxy.config.k8s.io": {"mode": "nftables"}}),
+        ..Config::new(SourceConfig::Manifests("/m".into()), "n")
     }
 }
 
