@@ -11,6 +11,7 @@ use std::path::Path;
 use ferroproxy::apply::netlink::Netlink;
 use ferroproxy::apply::target::{Live, Outcome, Target};
 use ferroproxy::apply::{compare, diff};
+use ferroproxy::compile::expr::{Expr, Reg};
 use ferroproxy::model::Family;
 use story::Story;
 use support::netns::{self, Netns};
@@ -33,6 +34,22 @@ fn loaded(text: &str) -> Live {
     netns.enter(|| Netlink::open().expect("netlink").read_back().expect("read back"))
 }
 
+/// nft 1.0.6 loads what a rule learns into the register that ends the key, when the key has an IPv6 address and more: decision 0009.
+/// But for that register the rules must be equal.
+fn but_for_nfts_register(mut live: Live) -> Live {
+    let chains = live.v6.iter_mut().flat_map(|table| table.chains.values_mut());
+    for rule in chains.flat_map(|chain| &mut chain.rules).flatten() {
+        for at in 1..rule.len() {
+            let (before, rest) = rule.split_at_mut(at);
+            if let (Some(Expr::Meta { dreg, .. }), Expr::Dynset { data, .. }) = (before.last_mut(), &mut rest[0]) {
+                assert_eq!(dreg, data);
+                (*dreg, *data) = (Reg(15), Reg(15));
+            }
+        }
+    }
+    live
+}
+
 #[test]
 fn every_story_is_committed_as_it_is_printed() {
     if !netns::is_possible() {
@@ -43,7 +60,8 @@ fn every_story_is_committed_as_it_is_printed() {
         let story = Story::read(&dir);
         let committed = committed(&story);
         let text = fs::read_to_string(dir.join("expected.nft")).expect("a golden");
-        assert_eq!(committed, loaded(&text), "{}", dir.display());
+        let (ours, nfts) = (committed.clone(), loaded(&text));
+        assert_eq!(but_for_nfts_register(ours), but_for_nfts_register(nfts), "{}", dir.display());
         for family in Family::ALL {
             let compiler = story.compile();
             let wanted = compiler.draft().ruleset().get(family).as_ref().expect("a table");

@@ -322,13 +322,13 @@ fn a_transaction_longer_than_a_limited_send_buffer_says_what_it_needs() {
 }
 
 #[test]
-fn learned_elements_are_read_back() {
+fn what_rules_have_learned_is_not_read_back() {
     in_kernel("learned", |_, netlink| {
-        let mut table = table(Family::V6);
+        let mut learned = table(Family::V6);
         let client = Bytes::new().addr(ip(Family::V6, 5, 5)).proto(Protocol::Tcp).number(0x10_0000);
-        table.sets.get_mut("affinity").unwrap().elements.insert(client, endpoint(Family::V6, 5));
-        assert_done(&netlink.commit(&only(Family::V6, make(&table))));
-        assert_live(netlink, Family::V6, &table);
+        learned.sets.get_mut("affinity").unwrap().elements.insert(client, endpoint(Family::V6, 5));
+        assert_done(&netlink.commit(&only(Family::V6, make(&learned))));
+        assert_live(netlink, Family::V6, &table(Family::V6));
     });
 }
 

@@ -11,7 +11,8 @@ mod walking;
 use std::collections::BTreeMap;
 
 use ferroproxy::compile::expr::RejectWith;
-use ferroproxy::compile::walk::Fate;
+use ferroproxy::compile::walk::{Fate, Learned};
+use ferroproxy::model::PerFamily;
 use oracle::Oracle;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -35,6 +36,38 @@ proptest! {
             packet.mark &= !ours;
             let walked = rules.outcomes(&packet, &world.around, ours);
             prop_assert_eq!(walked, oracle.outcomes(&packet), "{:?}", packet);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_client_keeps_its_endpoint_while_it_may_be_used(
+        world in world(),
+        shots in proptest::collection::vec(shot(), 1..200),
+        seed in any::<u32>(),
+    ) {
+        let state = world.state();
+        let rules = Rules::of(&world.config, state.snapshot());
+        let oracle = Oracle { config: &world.config, objects: state.snapshot(), around: &world.around };
+        let mut learned = PerFamily::<Learned>::default();
+        let mut kept = BTreeMap::new();
+        let mut drawn = seed;
+        let mut random = |modulus| {
+            drawn = drawn.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (drawn >> 16) % modulus
+        };
+        for shot in shots {
+            let mut packet = world.send(&shot);
+            packet.mark &= !(1u32 << world.config.masquerade_bit);
+            let may = oracle.outcomes(&packet);
+            let is = rules.next(&packet, &world.around, &mut random, &mut learned);
+            prop_assert!(may.contains(&is), "{:?}: {:?}", packet, is);
+            let Some(port) = oracle.sticky(&packet).filter(|_| is.fate == Fate::Accept) else { continue };
+            let before = kept.insert((port, packet.source), is.destination);
+            if let Some(before) = before.filter(|before| may.iter().any(|o| o.destination == *before)) {
+                prop_assert_eq!(is.destination, before, "{:?}", packet);
+            }
         }
     }
 }
@@ -65,10 +98,11 @@ fn the_worlds_hold_every_fate() {
             *met.entry("kept out").or_default() += usize::from(guard == Some(false));
             *met.entry("let in").or_default() += usize::from(guard == Some(true));
             *met.entry("shared").or_default() += usize::from(outcomes.len() > 1);
+            *met.entry("sticky").or_default() += usize::from(outcomes.len() > 1 && oracle.sticky(&packet).is_some());
             let hairpin = outcomes.iter().any(|o| o.destination.ip == packet.source && o.masqueraded);
             *met.entry("hairpin").or_default() += usize::from(hairpin);
         }
     }
     let rare: Vec<_> = met.iter().filter(|(_, count)| **count < 50).collect();
-    assert!(met.len() == 10 && rare.is_empty(), "{met:?}");
+    assert!(met.len() == 11 && rare.is_empty(), "{met:?}");
 }

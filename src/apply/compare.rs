@@ -10,6 +10,7 @@ use crate::compile::lower::lower;
 use crate::compile::ruleset::{Chain, Element, Name, Set, SetDef, Table, Value};
 use crate::compile::seed::Seed;
 use crate::model::{EndpointAddr, Family};
+use crate::policy::Pool;
 
 /// Tells a draft where the live tables differ from it.
 pub fn learn(draft: &mut Draft, live: &Live) {
@@ -43,6 +44,8 @@ fn differing_set(wanted: &Set, live: Option<&LiveSet>) -> PendingSet {
         Some(live) if !fits(&wanted.def, live.def.as_ref()) => {
             PendingSet { shape: Some(SetInForce::Shaped(live.def.clone())), elements: BTreeMap::new() }
         }
+        // What rules have learned is nobody's wish.
+        Some(_) if wanted.def.learned.is_some() => PendingSet::default(),
         Some(live) => PendingSet { shape: None, elements: differing_elements(&wanted.elements, &live.elements) },
     }
 }
@@ -82,7 +85,7 @@ fn same_chain(family: Family, wanted: &Chain, live: &LiveChain) -> bool {
         && wanted.rules.iter().zip(&live.rules).all(|(wanted, live)| live.as_ref() == Some(&lower(wanted, family)))
 }
 
-/// What of the live tables is worth keeping: slots and capacities.
+/// What of the live tables is worth keeping: slots, capacities and the numbers of session affinity.
 pub fn seed(live: &Live) -> Seed {
     let mut seed = Seed::default();
     for (family, table) in live.iter() {
@@ -91,22 +94,28 @@ pub fn seed(live: &Live) -> Seed {
                 seed.sizes.insert((family, name.clone()), size);
             }
         }
-        for id in SetId::ALL {
-            let set = table.as_ref().and_then(|table| table.sets.get(id.text()));
-            for (key, element) in set.iter().flat_map(|set| &set.elements) {
-                note(&mut seed, family, id, key, element);
+        let Some(table) = table else { continue };
+        for id in SetId::all() {
+            for (key, element) in table.sets.get(id.text()).iter().flat_map(|set| &set.elements) {
+                note(&mut seed, table, (family, id), key, element);
             }
         }
     }
     seed
 }
 
-fn note(seed: &mut Seed, family: Family, set: SetId, key: &Bytes, element: &Element) {
+fn note(seed: &mut Seed, table: &LiveTable, (family, set): (Family, SetId), key: &Bytes, element: &Element) {
     let owner = element.comment.clone();
     match (set, owner) {
         (SetId::Services, Some(owner)) => seed.note_owner(family, Reach::Address, key.clone(), owner),
         (SetId::NodePorts, Some(owner)) => seed.note_owner(family, Reach::NodePort, key.clone(), owner),
         (SetId::Endpoints(..), _) => note_slot(seed, family, set, key, element),
+        (SetId::StickySlots(reach, pool), _) => {
+            let endpoints = table.sets.get(SetId::StickyEndpoints(reach, pool).text());
+            if let Some(endpoints) = endpoints {
+                note_sticky_slot(seed, endpoints, (family, reach, pool), key, element);
+            }
+        }
         _ => {}
     }
 }
@@ -116,6 +125,26 @@ fn note_slot(seed: &mut Seed, family: Family, set: SetId, key: &Bytes, element: 
     let (Some(frontend), Value::Data(data)) = (Bytes::from_wire(frontend), &element.value) else { return };
     if let Some(endpoint) = endpoint_of(family, data) {
         seed.note(family, set, frontend, u32::from_ne_bytes(*slot), endpoint);
+    }
+}
+
+/// A slot that holds a number: the endpoint is where the number leads.
+fn note_sticky_slot(
+    seed: &mut Seed,
+    endpoints: &LiveSet,
+    (family, reach, pool): (Family, Reach, Pool),
+    key: &Bytes,
+    element: &Element,
+) {
+    let Some((frontend, _)) = key.as_slice().split_last_chunk::<4>() else { return };
+    let (Some(frontend), Value::Data(data)) = (Bytes::from_wire(frontend), &element.value) else { return };
+    let Some(number) = data.as_slice().first_chunk().map(|bytes| u32::from_ne_bytes(*bytes)) else { return };
+    let Some(endpoint) = endpoints.elements.get(&frontend.clone().number(number)) else { return };
+    note_slot(seed, family, SetId::Endpoints(reach, pool), key, endpoint);
+    if let Value::Data(data) = &endpoint.value
+        && let Some(endpoint) = endpoint_of(family, data)
+    {
+        seed.note_number(family, reach, frontend, endpoint, number);
     }
 }
 

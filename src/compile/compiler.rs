@@ -1,7 +1,10 @@
 //! The compiler: routes in, a draft of the ruleset out. A change of a service touches what that service contributes, nothing else.
 
+mod numbering;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::affinity::ServiceNumbers;
 use super::bytes::Bytes;
 use super::claims::{Claims, Frontend};
 use super::draft::Draft;
@@ -27,6 +30,10 @@ pub struct Compiler {
     shared: HashMap<Place, usize>,
     /// Shared chains with the number of elements and rules that lead to each.
     parts: BTreeMap<(Family, Part), usize>,
+    /// Sets that not every table has, with the number of chains that need each.
+    sets: BTreeMap<(Family, SetId), usize>,
+    /// Which numbers stand for sticky service ports.
+    numbers: ServiceNumbers,
     /// Slots of an earlier process; forgotten once the first full sync is over.
     seed: Seed,
 }
@@ -45,6 +52,8 @@ impl Compiler {
             claims: Claims::default(),
             shared: HashMap::new(),
             parts: BTreeMap::new(),
+            sets: BTreeMap::new(),
+            numbers: ServiceNumbers::default(),
             seed,
         };
         compiler.lay_frame();
@@ -101,11 +110,13 @@ impl Compiler {
     pub fn update(&mut self, batch: BTreeMap<ObjectName, Vec<PortRoutes>>) -> Vec<Rejection> {
         let mut stirred = BTreeSet::new();
         let mut changed = BTreeMap::new();
+        let mut rejections = Vec::new();
         for (name, routes) in batch {
             let old = self.services.get(&name).map_or(&[][..], Vec::as_slice);
-            let new = self.place(old, routes);
+            let mut new = self.place(old, routes);
             if !same_but_for_owned(old, &new) {
                 let old = self.services.remove(&name).unwrap_or_default();
+                self.number(&old, &mut new, &mut rejections);
                 stirred.extend(self.exchange_claims(&old, &new));
                 changed.insert(name, (old, new));
             }
@@ -115,16 +126,20 @@ impl Compiler {
                 changed.insert(name, (ports.clone(), ports));
             }
         }
-        self.carry_out(changed)
+        self.carry_out(changed, &mut rejections);
+        rejections
     }
 
     /// Gives up all that goes before anything new is put: a frontend may pass from one service to another.
-    fn carry_out(&mut self, changed: BTreeMap<ObjectName, (Vec<Placed>, Vec<Placed>)>) -> Vec<Rejection> {
+    fn carry_out(
+        &mut self,
+        changed: BTreeMap<ObjectName, (Vec<Placed>, Vec<Placed>)>,
+        rejections: &mut Vec<Rejection>,
+    ) {
         let manners = self.settings.all_manners();
-        let mut rejections = Vec::new();
         let mut emissions = Vec::with_capacity(changed.len());
         for (name, (old, new)) in changed {
-            let new = self.own(new, &mut rejections);
+            let new = self.own(new, rejections);
             emissions.push((Emission::of(&old, &manners), Emission::of(&new, &manners)));
             if !new.is_empty() {
                 self.services.insert(name, new);
@@ -136,7 +151,6 @@ impl Compiler {
         for (old, new) in emissions {
             self.take_up(&old, new);
         }
-        rejections
     }
 
     /// The service that owns a frontend.
@@ -147,7 +161,7 @@ impl Compiler {
     /// A service that wants this element; `None` when no service does. Shared elements may have several. Looks at every service: for
     /// when something has gone wrong.
     pub fn owner_of_element(&self, family: Family, set: &str, key: &Bytes) -> Option<&ObjectName> {
-        let id = SetId::ALL.into_iter().find(|id| id.text() == set)?;
+        let id = SetId::all().find(|id| id.text() == set)?;
         let place = (family, id, key.clone());
         let manners = self.settings.all_manners();
         let wants = |ports: &[Placed]| {
@@ -162,14 +176,14 @@ impl Compiler {
         let wanted = routes.into_iter().filter(|r| self.settings.families.contains(&r.family));
         wanted
             .map(|mut routes| {
-                let before = old.iter().find(|p| p.routes.family == routes.family && p.routes.name == routes.name);
+                let before = same_port(old, &routes);
                 let (cluster, local) = (std::mem::take(&mut routes.cluster), std::mem::take(&mut routes.local));
                 let seat = |pool: Pool, wanted: &[EndpointAddr]| match before {
                     Some(placed) => settle(placed.pool(pool), wanted),
                     None => settle(&self.seeded(&routes, pool), wanted),
                 };
                 let (cluster, local) = (seat(Pool::Cluster, &cluster), seat(Pool::Local, &local));
-                Placed { routes, cluster, local, owned: BTreeSet::new() }
+                Placed { routes, cluster, local, numbers: None, owned: BTreeSet::new() }
             })
             .collect()
     }
@@ -270,7 +284,10 @@ impl Compiler {
         if *users == count {
             let chain = part.chain(family, &self.settings.manners(family));
             self.draft.put_chain(family, part.name(), chain);
-            for next in part.leads_to() {
+            for set in part.needs_sets() {
+                self.acquire_set(family, set);
+            }
+            for next in part.needs() {
                 self.acquire((family, next), 1);
             }
         }
@@ -282,9 +299,32 @@ impl Compiler {
         if *users == 0 {
             self.parts.remove(&(family, part));
             self.draft.remove_chain(family, &part.name());
-            for next in part.leads_to() {
+            for set in part.needs_sets() {
+                self.release_set(family, set);
+            }
+            for next in part.needs() {
                 self.release((family, next), 1);
             }
+        }
+    }
+
+    fn acquire_set(&mut self, family: Family, set: SetId) {
+        let users = self.sets.entry((family, set)).or_default();
+        *users += 1;
+        if *users == 1 {
+            self.draft.add_set(family, set);
+            if let Some(size) = self.seed.sizes.get(&(family, set.name())) {
+                self.draft.reserve(family, set.text(), *size);
+            }
+        }
+    }
+
+    fn release_set(&mut self, family: Family, set: SetId) {
+        let Some(users) = self.sets.get_mut(&(family, set)) else { return };
+        *users -= 1;
+        if *users == 0 {
+            self.sets.remove(&(family, set));
+            self.draft.remove_set(family, set);
         }
     }
 
@@ -319,6 +359,11 @@ impl Compiler {
             self.draft.put(family, set.text(), key, element);
         }
     }
+}
+
+/// The same port of a service in the same family.
+fn same_port<'a>(ports: &'a [Placed], routes: &PortRoutes) -> Option<&'a Placed> {
+    ports.iter().find(|p| p.routes.family == routes.family && p.routes.name == routes.name)
 }
 
 /// Whether nothing but the ownership of frontends can differ.

@@ -67,8 +67,8 @@ impl Draft {
             pending: PerFamily::from_fn(|family| Pending { absent: wanted(family), ..Pending::default() }),
         };
         for family in families {
-            for id in SetId::ALL {
-                draft.add_set(*family, id.name(), id.def(*family));
+            for id in SetId::FIXED {
+                draft.add_set(*family, id);
             }
         }
         draft
@@ -104,9 +104,32 @@ impl Draft {
         }
     }
 
-    fn add_set(&mut self, family: Family, name: Name, def: SetDef) {
+    /// Adds an empty set.
+    pub fn add_set(&mut self, family: Family, id: SetId) {
         let Some(table) = self.ruleset.get_mut(family) else { return };
-        table.sets.insert(name, Set { def, elements: BTreeMap::new() });
+        table.sets.insert(id.name(), Set { def: id.def(family), elements: BTreeMap::new() });
+        let pending = self.pending.get_mut(family);
+        if !pending.absent {
+            let entry = pending.sets.entry(id.name()).or_default();
+            entry.shape.get_or_insert(SetInForce::Absent);
+        }
+    }
+
+    /// Removes a set with its elements.
+    pub fn remove_set(&mut self, family: Family, id: SetId) {
+        let Some(set) = self.ruleset.get_mut(family).as_mut().and_then(|table| table.sets.remove(id.text())) else {
+            return;
+        };
+        let pending = self.pending.get_mut(family);
+        if pending.absent {
+            return;
+        }
+        let entry = pending.sets.entry(id.name()).or_default();
+        match entry.shape.get_or_insert(SetInForce::Shaped(Some(set.def))) {
+            // It was never in force and is no longer wanted: no difference.
+            SetInForce::Absent => _ = pending.sets.remove(id.text()),
+            SetInForce::Shaped(_) => entry.elements.clear(),
+        }
     }
 
     fn reshape(&mut self, family: Family, set: &str, def: SetDef) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::affinity::Numbers;
 use super::bytes::Bytes;
 use super::claims::{Claimant, Frontend};
 use super::layout::{Reach, SetId, endpoint_data, hairpin_key};
@@ -24,6 +25,8 @@ pub(super) struct Placed {
     pub(super) cluster: Vec<EndpointAddr>,
     /// The Local pool by slot.
     pub(super) local: Vec<EndpointAddr>,
+    /// The numbers of its endpoints, if its clients keep theirs.
+    pub(super) numbers: Option<Numbers>,
     /// The frontends it owns.
     pub(super) owned: BTreeSet<Frontend>,
 }
@@ -100,16 +103,30 @@ impl Emission {
             *self.parts.entry((frontend.family, part)).or_default() += 1;
         }
         for pool in treatment.pools() {
-            self.add_endpoints(port, frontend.family, SetId::Endpoints(reach, pool), pool, &key);
+            self.add_endpoints(port, frontend.family, (reach, pool), &key);
         }
     }
 
-    fn add_endpoints(&mut self, port: &Placed, family: Family, set: SetId, pool: Pool, frontend: &Bytes) {
+    fn add_endpoints(&mut self, port: &Placed, family: Family, (reach, pool): (Reach, Pool), frontend: &Bytes) {
         for (slot, endpoint) in (0u32..).zip(port.pool(pool)) {
-            let element = Element { value: Value::Data(endpoint_data(*endpoint)), comment: None };
-            self.elements.insert((family, set, frontend.clone().number(slot)), element);
+            match port.numbers.as_ref().and_then(|numbers| numbers.of(*endpoint)) {
+                Some(number) => {
+                    let slots = (family, SetId::StickySlots(reach, pool), frontend.clone().number(slot));
+                    self.elements.insert(slots, data(Bytes::new().number(number)));
+                    let endpoints = (family, SetId::StickyEndpoints(reach, pool), frontend.clone().number(number));
+                    self.elements.insert(endpoints, data(endpoint_data(*endpoint)));
+                }
+                None => {
+                    let place = (family, SetId::Endpoints(reach, pool), frontend.clone().number(slot));
+                    self.elements.insert(place, data(endpoint_data(*endpoint)));
+                }
+            }
         }
     }
+}
+
+fn data(data: Bytes) -> Element {
+    Element { value: Value::Data(data), comment: None }
 }
 
 impl Placed {
@@ -138,7 +155,9 @@ impl Placed {
     }
 
     fn pick(&self, reach: Reach, pool: Pool) -> Pick {
-        Pick { reach, pool, slots: u32::try_from(self.pool(pool).len()).unwrap_or(u32::MAX) }
+        let slots = u32::try_from(self.pool(pool).len()).unwrap_or(u32::MAX);
+        let sticky = self.numbers.as_ref().and(self.routes.affinity);
+        Pick { reach, pool, slots, sticky }
     }
 
     fn end(&self, route: Route, reach: Reach) -> End {

@@ -23,6 +23,8 @@ pub enum Header {
 pub enum MetaKey {
     /// `NFT_META_MARK`, u32 in host order.
     Mark,
+    /// `NFT_META_PRIORITY`, u32 in host order: the packet's scheduling class.
+    Priority,
     /// `NFT_META_L4PROTO`, one byte.
     L4Proto,
     /// `NFT_META_IIFNAME`, 16 bytes, zero padded.
@@ -36,6 +38,15 @@ pub enum CmpOp {
     Eq,
     /// Not equal.
     Ne,
+}
+
+/// What a rule does with an element of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DynsetOp {
+    /// Adds it, or starts its timeout anew; the data of one that is there stays as it is (`NFT_DYNSET_OP_UPDATE`).
+    Update,
+    /// Removes it, if it is there (`NFT_DYNSET_OP_DELETE`).
+    Delete,
 }
 
 /// How a packet is refused.
@@ -74,8 +85,10 @@ pub enum Expr {
         /// Where to.
         dreg: Reg,
     },
-    /// Sets the packet mark from a register.
-    MetaSetMark {
+    /// Sets a meta value from a register: the mark or the priority.
+    MetaSet {
+        /// Which.
+        key: MetaKey,
         /// From where.
         sreg: Reg,
     },
@@ -136,6 +149,19 @@ pub enum Expr {
         /// Where the data goes.
         dreg: Reg,
     },
+    /// Changes an element of a map from the packet path. Only a full map ends the rule.
+    Dynset {
+        /// What to do.
+        op: DynsetOp,
+        /// The map.
+        set: Name,
+        /// The key's first register.
+        sreg: Reg,
+        /// The data's first register; a removal names one too, for the kernel asks for it.
+        data: Reg,
+        /// After how long the element leaves, in ms; 0 for a removal.
+        timeout: u64,
+    },
     /// Loads a constant.
     Immediate {
         /// Where to.
@@ -171,7 +197,9 @@ impl Expr {
     /// The set or map it looks up.
     pub fn set(&self) -> Option<&Name> {
         match self {
-            Expr::InSet { set, .. } | Expr::Vmap { set, .. } | Expr::Map { set, .. } => Some(set),
+            Expr::InSet { set, .. } | Expr::Vmap { set, .. } | Expr::Map { set, .. } | Expr::Dynset { set, .. } => {
+                Some(set)
+            }
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
-//! The fixed sets and maps of a table: their names and shapes. Their number does not grow with the cluster.
+//! The sets and maps of a table: their names and shapes. Their number does not grow with the cluster.
 
+use super::affinity::{DEFAULT_TIMEOUT_MS, MAX_CLIENTS};
 use super::bytes::Bytes;
 use super::ruleset::{DataType, Field, Name, SetDef};
 use crate::model::{EndpointAddr, Family, Protocol};
@@ -11,7 +12,7 @@ const MIN_SIZE: u32 = 1024;
 /// nft wants some modulus to name the type of a slot; its value has no effect on the map.
 const SLOT_TYPE: Field = Field::Random(16);
 
-/// One of the fixed sets and maps.
+/// One of the sets and maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SetId {
     /// Frontend -> verdict.
@@ -30,6 +31,12 @@ pub enum SetId {
     NodePortIps,
     /// Frontends that only some sources may reach, with the ranges of those sources.
     Firewall,
+    /// Frontend and slot -> endpoint number, of service ports with session affinity.
+    StickySlots(Reach, Pool),
+    /// Frontend and endpoint number -> endpoint, of service ports with session affinity.
+    StickyEndpoints(Reach, Pool),
+    /// Service port and client -> endpoint number: what rules have learned.
+    Affinity,
 }
 
 /// How a packet reached a frontend, and so which key its endpoints have.
@@ -42,8 +49,8 @@ pub enum Reach {
 }
 
 impl SetId {
-    /// All of them.
-    pub const ALL: [SetId; 11] = [
+    /// Those every table has. The others are made when they are needed.
+    pub const FIXED: [SetId; 11] = [
         SetId::Services,
         SetId::NodePorts,
         SetId::Endpoints(Reach::Address, Pool::Cluster),
@@ -56,6 +63,24 @@ impl SetId {
         SetId::NodePortIps,
         SetId::Firewall,
     ];
+
+    /// Those of session affinity.
+    const STICKY: [SetId; 9] = [
+        SetId::StickySlots(Reach::Address, Pool::Cluster),
+        SetId::StickySlots(Reach::Address, Pool::Local),
+        SetId::StickySlots(Reach::NodePort, Pool::Cluster),
+        SetId::StickySlots(Reach::NodePort, Pool::Local),
+        SetId::StickyEndpoints(Reach::Address, Pool::Cluster),
+        SetId::StickyEndpoints(Reach::Address, Pool::Local),
+        SetId::StickyEndpoints(Reach::NodePort, Pool::Cluster),
+        SetId::StickyEndpoints(Reach::NodePort, Pool::Local),
+        SetId::Affinity,
+    ];
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = SetId> {
+        SetId::FIXED.into_iter().chain(SetId::STICKY)
+    }
 
     /// Its name in the table.
     pub fn text(self) -> &'static str {
@@ -71,6 +96,15 @@ impl SetId {
             SetId::ServiceCidrs => "service-cidrs",
             SetId::NodePortIps => "nodeport-ips",
             SetId::Firewall => "firewall",
+            SetId::StickySlots(Reach::Address, Pool::Cluster) => "sticky-slots",
+            SetId::StickySlots(Reach::Address, Pool::Local) => "sticky-local-slots",
+            SetId::StickySlots(Reach::NodePort, Pool::Cluster) => "sticky-nodeport-slots",
+            SetId::StickySlots(Reach::NodePort, Pool::Local) => "sticky-nodeport-local-slots",
+            SetId::StickyEndpoints(Reach::Address, Pool::Cluster) => "sticky-endpoints",
+            SetId::StickyEndpoints(Reach::Address, Pool::Local) => "sticky-local-endpoints",
+            SetId::StickyEndpoints(Reach::NodePort, Pool::Cluster) => "sticky-nodeport-endpoints",
+            SetId::StickyEndpoints(Reach::NodePort, Pool::Local) => "sticky-nodeport-local-endpoints",
+            SetId::Affinity => "affinity",
         }
     }
 
@@ -82,6 +116,7 @@ impl SetId {
     /// Its shape in a family, at the least capacity.
     pub fn def(self, family: Family) -> SetDef {
         let endpoint = || DataType::Fields(vec![Field::Daddr(family), Field::Dport]);
+        let number = || DataType::Fields(vec![Field::Priority]);
         let (key, data) = match self {
             SetId::Services => (frontend_fields(family), DataType::Verdict),
             SetId::NodePorts => (vec![Field::L4Proto, Field::Dport], DataType::Verdict),
@@ -91,9 +126,17 @@ impl SetId {
                 (vec![Field::Daddr(family)], DataType::None)
             }
             SetId::Firewall => (firewall_fields(family), DataType::None),
+            SetId::StickySlots(reach, _) => (slot_fields(reach, family, SLOT_TYPE), number()),
+            SetId::StickyEndpoints(reach, _) => (slot_fields(reach, family, Field::Priority), endpoint()),
+            SetId::Affinity => (affinity_fields(family, Field::Priority), number()),
         };
         let interval = matches!(self, SetId::ServiceCidrs | SetId::Firewall);
-        SetDef { key, data, interval, size: (!interval).then_some(MIN_SIZE), learned: None }
+        match self {
+            SetId::Affinity => {
+                SetDef { key, data, interval, size: Some(MAX_CLIENTS), learned: Some(DEFAULT_TIMEOUT_MS) }
+            }
+            _ => SetDef { key, data, interval, size: (!interval).then_some(MIN_SIZE), learned: None },
+        }
     }
 }
 
@@ -114,6 +157,11 @@ pub fn slot_fields(reach: Reach, family: Family, slot: Field) -> Vec<Field> {
         Reach::Address => vec![Field::Daddr(family), Field::L4Proto, Field::Dport, slot],
         Reach::NodePort => vec![Field::L4Proto, Field::Dport, slot],
     }
+}
+
+/// The key fields of `affinity`: a service port, as that field has it, and a client.
+pub fn affinity_fields(family: Family, service: Field) -> Vec<Field> {
+    vec![service, Field::Saddr(family)]
 }
 
 /// The key fields of `firewall`: a frontend and a source.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::expr::{CmpOp, Expr, Header, IPS_DST_NAT, MetaKey, RTN_LOCAL, Reg, RejectWith};
+use super::expr::{CmpOp, DynsetOp, Expr, Header, IPS_DST_NAT, MetaKey, RTN_LOCAL, Reg, RejectWith};
 use super::ruleset::{Field, Name};
 use super::stmt::{Is, Rule, Stmt};
 use crate::model::Family;
@@ -49,6 +49,18 @@ fn lower_stmt(stmt: &Stmt, family: Family, out: &mut Vec<Expr>) {
         }
         Stmt::MarkSet(bits) => set_mark(!bits, *bits, out),
         Stmt::MarkToggle(bits) => set_mark(u32::MAX, *bits, out),
+        Stmt::PriorityHas(bits) => {
+            out.extend([load(Field::Priority, FIRST), bitwise(*bits, 0), compare(CmpOp::Eq, number(*bits))]);
+        }
+        Stmt::PriorityClear => {
+            out.extend([Expr::Immediate { dreg: FIRST, data: number(0) }, set_priority()]);
+        }
+        Stmt::PriorityMap(fields, map) => {
+            load_all(fields, out);
+            out.extend([Expr::Map { set: map.clone(), sreg: FIRST, dreg: FIRST }, set_priority()]);
+        }
+        Stmt::Learn { map, key, seconds } => dynset(DynsetOp::Update, map, key, u64::from(*seconds) * 1000, out),
+        Stmt::Forget { map, key } => dynset(DynsetOp::Delete, map, key, 0, out),
         Stmt::DnatMap(fields, map) => dnat_map(fields, map, family, out),
         Stmt::Dnat(ip, port) => dnat(*ip, *port, family, out),
         Stmt::Masquerade => out.push(Expr::Masquerade),
@@ -90,7 +102,21 @@ fn match_bits(load: Expr, bits: u32, out: &mut Vec<Expr>) {
 }
 
 fn set_mark(mask: u32, xor: u32, out: &mut Vec<Expr>) {
-    out.extend([load(Field::Mark, FIRST), bitwise(mask, xor), Expr::MetaSetMark { sreg: FIRST }]);
+    out.extend([load(Field::Mark, FIRST), bitwise(mask, xor), Expr::MetaSet { key: MetaKey::Mark, sreg: FIRST }]);
+}
+
+fn set_priority() -> Expr {
+    Expr::MetaSet { key: MetaKey::Priority, sreg: FIRST }
+}
+
+/// The data stands in the first 16-byte register behind the key. nft 1.0.6 always takes the second one, where it overwrites the end of
+/// a key that is longer than 16 bytes: of an IPv6 address with more.
+fn dynset(op: DynsetOp, map: &Name, key: &[Field], timeout: u64, out: &mut Vec<Expr>) {
+    load_all(key, out);
+    let words: u8 = key.iter().map(|field| words(*field)).sum();
+    let data = Reg(words.next_multiple_of(WORDS_OF_16));
+    out.push(load(Field::Priority, data));
+    out.push(Expr::Dynset { op, set: map.clone(), sreg: FIRST, data, timeout });
 }
 
 /// The map's data takes the key's registers: address first, port after it.
@@ -113,6 +139,9 @@ fn load_all(fields: &[Field], out: &mut Vec<Expr>) {
     let mut reg = FIRST;
     for field in fields {
         out.push(load(*field, reg));
+        if let Field::PriorityBits(bits) = field {
+            out.push(Expr::Bitwise { sreg: reg, dreg: reg, mask: number(*bits), xor: number(0) });
+        }
         reg = Reg(reg.0 + words(*field));
     }
 }
@@ -123,6 +152,7 @@ fn load(field: Field, dreg: Reg) -> Expr {
         Field::Sport | Field::Dport => load_bytes(field, dreg, 2),
         Field::L4Proto => Expr::Meta { key: MetaKey::L4Proto, dreg },
         Field::Mark => Expr::Meta { key: MetaKey::Mark, dreg },
+        Field::Priority | Field::PriorityBits(_) => Expr::Meta { key: MetaKey::Priority, dreg },
         Field::Random(modulus) => Expr::Random { modulus, dreg },
     }
 }
@@ -136,7 +166,7 @@ fn load_bytes(field: Field, dreg: Reg, len: usize) -> Expr {
         Field::Daddr(Family::V6) => (Header::Network, 24),
         Field::Sport => (Header::Transport, 0),
         Field::Dport => (Header::Transport, 2),
-        Field::L4Proto | Field::Mark | Field::Random(_) => return load(field, dreg),
+        _ => return load(field, dreg),
     };
     Expr::Payload { header, offset, len: len as u32, dreg }
 }

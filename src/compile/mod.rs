@@ -1,5 +1,6 @@
 //! From routes to a ruleset: treatments, names, slots, and the lowering to the kernel's expressions. Pure.
 
+pub mod affinity;
 pub mod bytes;
 pub mod claims;
 mod compiler;

@@ -117,6 +117,10 @@ pub enum Field {
     Random(u32),
     /// `meta mark`, in host order.
     Mark,
+    /// `meta priority`, in host order: session affinity's scratch register.
+    Priority,
+    /// `meta priority & BITS`: only in a rule, never in the shape of a set.
+    PriorityBits(u32),
 }
 
 /// One element's value.

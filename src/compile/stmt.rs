@@ -70,6 +70,28 @@ pub enum Stmt {
     MarkSet(u32),
     /// `meta mark set meta mark ^ BITS`.
     MarkToggle(u32),
+    /// `meta priority & BITS == BITS`.
+    PriorityHas(u32),
+    /// `meta priority set none`.
+    PriorityClear,
+    /// `meta priority set FIELDS map @map`. No element: the rule ends.
+    PriorityMap(Vec<Field>, Name),
+    /// `update @map { FIELDS timeout TIME : meta priority }`: learns, or starts the timeout anew. A full map ends the rule.
+    Learn {
+        /// The map.
+        map: Name,
+        /// The key.
+        key: Vec<Field>,
+        /// After how long it is forgotten, in seconds.
+        seconds: u32,
+    },
+    /// `delete @map { FIELDS : meta priority }`: forgets, if it is known.
+    Forget {
+        /// The map.
+        map: Name,
+        /// The key.
+        key: Vec<Field>,
+    },
     /// `dnat ip to FIELDS map @map`: to the address and port the map holds. No element: the rule ends.
     DnatMap(Vec<Field>, Name),
     /// `dnat to ADDRESS:PORT`.

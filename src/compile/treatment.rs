@@ -4,8 +4,9 @@
 
 use std::net::IpAddr;
 
-use super::layout::{Reach, SetId, firewall_fields, slot_fields};
-use super::ruleset::{Chain, Field, Name, Verdict};
+use super::affinity::{OURS, SERVICE_BITS};
+use super::layout::{Reach, SetId, affinity_fields, firewall_fields, slot_fields};
+use super::ruleset::{Chain, ChainKind, Field, Hook, HookPoint, Name, Verdict};
 use super::stmt::{Is, Rule, Stmt};
 use crate::model::Family;
 use crate::policy::Pool;
@@ -24,6 +25,8 @@ pub struct Pick {
     pub pool: Pool,
     /// How many there are; at least 1.
     pub slots: u32,
+    /// For how many seconds a client keeps its endpoint, if it does.
+    pub sticky: Option<u32>,
 }
 
 /// Where a treatment ends.
@@ -119,18 +122,28 @@ pub enum Part {
     Pick(Pick),
     /// An entry with its end.
     Entry(Treatment),
+    /// A base chain of session affinity's: it clears the packet's priority before the packet leaves.
+    ClearPriority,
 }
 
+/// Where `meta priority` is cleared again: before any masquerade, which would end the packet's way through the NAT chains.
+const CLEAR_PRIORITY: &str = "nat-postrouting-affinity";
+const BEFORE_SRCNAT: i32 = 99;
+
 impl Pick {
-    /// `KUBE-SVC-3`, `KUBE-SVL-3` (local), with `NP-` for node ports.
+    /// `KUBE-SVC-3`, `KUBE-SVL-3` (local), with `NP-` for node ports and `-STICKY-10800s` behind for session affinity.
     fn suffix(self) -> String {
         let pool = match self.pool {
             Pool::Cluster => "SVC",
             Pool::Local => "SVL",
         };
-        match self.reach {
+        let plain = match self.reach {
             Reach::Address => format!("{pool}-{}", self.slots),
             Reach::NodePort => format!("{pool}-NP-{}", self.slots),
+        };
+        match self.sticky {
+            Some(seconds) => format!("{plain}-STICKY-{seconds}s"),
+            None => plain,
         }
     }
 
@@ -190,15 +203,19 @@ impl Part {
             Part::Guard(treatment) => format!("FW-{}", entry_suffix(treatment)),
             Part::Pick(pick) => pick.suffix(),
             Part::Entry(treatment) => entry_suffix(treatment),
+            Part::ClearPriority => return CLEAR_PRIORITY.into(),
         };
         Name::from(format!("KUBE-{suffix}"))
     }
 
-    /// The parts its rules lead to.
-    pub fn leads_to(self) -> Vec<Part> {
+    /// The parts it needs: those its rules lead to, and what a sticky pick leaves to be cleared.
+    pub fn needs(self) -> Vec<Part> {
         match self {
-            Part::Pick(pick) if pick.slots == 1 => Vec::new(),
-            Part::Pick(pick) => vec![Part::Pick(pick.one_slot())],
+            Part::ClearPriority => Vec::new(),
+            Part::Pick(pick) => {
+                let fallback = (pick.slots > 1).then_some(Part::Pick(pick.one_slot()));
+                fallback.into_iter().chain(pick.sticky.map(|_| Part::ClearPriority)).collect()
+            }
             Part::Guard(treatment) => treatment.unguarded().first_part().into_iter().collect(),
             Part::Entry(Treatment { entry, end, .. }) => {
                 let short = match entry {
@@ -214,14 +231,26 @@ impl Part {
         }
     }
 
+    /// The sets it needs that not every table has.
+    pub fn needs_sets(self) -> Vec<SetId> {
+        match self {
+            Part::Pick(Pick { reach, pool, sticky: Some(_), .. }) => {
+                vec![SetId::StickySlots(reach, pool), SetId::StickyEndpoints(reach, pool), SetId::Affinity]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The chain.
     pub fn chain(self, family: Family, manners: &Manners) -> Chain {
         let rules = match self {
             Part::Guard(treatment) => guard_rules(treatment, family),
             Part::Pick(pick) => pick_rules(pick, family),
             Part::Entry(treatment) => entry_rules(treatment, family, manners),
+            Part::ClearPriority => vec![Rule::new([Stmt::PriorityHas(OURS), Stmt::PriorityClear])],
         };
-        Chain { hook: None, rules }
+        let early = Hook { kind: ChainKind::Nat, point: HookPoint::Postrouting, priority: BEFORE_SRCNAT };
+        Chain { hook: (self == Part::ClearPriority).then_some(early), rules }
     }
 }
 
@@ -245,13 +274,41 @@ fn guard_rules(treatment: Treatment, family: Family) -> Vec<Rule> {
 /// A packet that is on its way while the last slot goes may draw a slot that is no more: it gets slot 0, and if that went too, it is
 /// refused (rules are read as of the chain's start, sets as of now: `nft_do_chain` in `net/netfilter/nf_tables_core.c`).
 fn pick_rules(pick: Pick, family: Family) -> Vec<Rule> {
-    let fields = slot_fields(pick.reach, family, Field::Random(pick.slots));
-    let dnat = Stmt::DnatMap(fields, SetId::Endpoints(pick.reach, pick.pool).name());
     let missed = match pick.slots {
         1 => Verdict::Goto(REJECT.into()),
         _ => Verdict::Goto(Part::Pick(pick.one_slot()).name()),
     };
-    vec![Rule::new([dnat]), Rule::new([Stmt::Verdict(missed)])]
+    let mut rules = match pick.sticky {
+        Some(seconds) => sticky_rules(pick, seconds, family),
+        None => {
+            let fields = slot_fields(pick.reach, family, Field::Random(pick.slots));
+            vec![Rule::new([Stmt::DnatMap(fields, SetId::Endpoints(pick.reach, pick.pool).name())])]
+        }
+    };
+    rules.push(Rule::new([Stmt::Verdict(missed)]));
+    rules
+}
+
+/// The packet draws an endpoint's number, learns it unless its client is known, and takes what is known of the client: so of two
+/// connections at once the first to learn decides for both. A full map learns nothing, and the drawn number stands. A known number that
+/// is no endpoint here any more is forgotten and drawn anew. See `docs/decisions/0009-session-affinity.md`.
+fn sticky_rules(pick: Pick, seconds: u32, family: Family) -> Vec<Rule> {
+    let Pick { reach, pool, slots, .. } = pick;
+    let map = SetId::Affinity.name();
+    let key = affinity_fields(family, Field::PriorityBits(SERVICE_BITS));
+    let slot = slot_fields(reach, family, Field::Random(slots));
+    let endpoint = slot_fields(reach, family, Field::Priority);
+    let draw = || Stmt::PriorityMap(slot.clone(), SetId::StickySlots(reach, pool).name());
+    let learn = || Stmt::Learn { map: map.clone(), key: key.clone(), seconds };
+    let recall = Stmt::PriorityMap(key.clone(), map.clone());
+    let forget = Stmt::Forget { map: map.clone(), key: key.clone() };
+    let dnat = || Rule::new([Stmt::DnatMap(endpoint.clone(), SetId::StickyEndpoints(reach, pool).name())]);
+    vec![
+        Rule::new([draw(), learn(), recall]).comment("the client's endpoint"),
+        dnat(),
+        Rule::new([draw(), forget, learn()]).comment("its endpoint is gone: another"),
+        dnat(),
+    ]
 }
 
 fn entry_rules(treatment: Treatment, family: Family, manners: &Manners) -> Vec<Rule> {

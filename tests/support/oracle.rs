@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use ferroproxy::compile::expr::RejectWith;
 use ferroproxy::compile::walk::{Environment, Fate, Origin, Outcome, Packet};
 use ferroproxy::model::{
-    Config, EndpointAddr, EndpointSlice, Family, Hints, LocalDetector, NodePortAddresses, Protocol, Service,
-    ServicePort, SliceEndpoint, TrafficPolicy,
+    Config, EndpointAddr, EndpointSlice, Family, Hints, LocalDetector, NodePortAddresses, ObjectName, Protocol,
+    Service, ServicePort, SliceEndpoint, TrafficPolicy,
 };
 use ferroproxy::state::Snapshot;
 use ipnet::IpNet;
@@ -59,6 +59,12 @@ impl Oracle<'_> {
             Outcome { fate: Fate::Accept, destination: *to, masqueraded }
         };
         way.to.iter().map(outcome).collect()
+    }
+
+    /// The service port whose clients keep their endpoint, if the packet is for one.
+    pub(crate) fn sticky(&self, packet: &Packet) -> Option<(ObjectName, ServicePort)> {
+        let found = self.frontend(packet)?;
+        found.service.affinity.map(|_| (found.service.name.clone(), found.port.clone()))
     }
 
     /// What is no frontend: other ports of active cluster IPs are refused, the rest of the service ranges is dropped.

@@ -184,7 +184,10 @@ fn service() -> impl Strategy<Value = Service> {
     let ports = prop_oneof![9 => ports, 1 => Just(Vec::new())];
     let ranges = prop_oneof![1 => Just(Vec::new()), 2 => nets(&SOURCE_RANGES, 5)];
     let policies = (policy(), policy());
-    (0u8..4, addresses, ports, policies, 0i64..3, ranges).prop_map(|(n, addresses, ports, policies, age, ranges)| {
+    let affinity = option::weighted(0.3, 1u32..=86_400);
+    let rest = (policies, affinity, 0i64..3);
+    (0u8..4, addresses, ports, rest, ranges).prop_map(|(n, addresses, ports, rest, ranges)| {
+        let (policies, affinity, age) = rest;
         let (families, external, balanced) = addresses;
         let both = |places: &[Place]| -> Vec<IpAddr> {
             places.iter().flat_map(|place| Family::ALL.map(|family| place.ip(family))).collect()
@@ -204,7 +207,7 @@ fn service() -> impl Strategy<Value = Service> {
             internal_policy: policies.0,
             external_policy: policies.1,
             source_ranges: ranges,
-            // Not compiled yet: `affinity` stays empty here.
+            affinity,
             ..Service::named("default", &format!("s{n}"))
         }
     })

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use ferroproxy::agent::plan;
 use ferroproxy::compile::lower::lower;
-use ferroproxy::compile::walk::{Environment, Origin, Outcome, Packet, Programs, Trace, possible_traces};
+use ferroproxy::compile::walk::{
+    Environment, Fate, Learned, Origin, Outcome, Packet, Programs, Trace, possible_traces, walk_next,
+};
 use ferroproxy::model::{Config, Family, PerFamily};
 use ferroproxy::state::Snapshot;
 
@@ -28,10 +30,26 @@ impl Rules {
         traces.unwrap_or_else(|fault| panic!("{fault}: {packet:?}"))
     }
 
+    /// The walk of a packet that comes after others.
+    pub(crate) fn next(
+        &self,
+        packet: &Packet,
+        around: &Environment,
+        random: &mut dyn FnMut(u32) -> u32,
+        learned: &mut PerFamily<Learned>,
+    ) -> Outcome {
+        let (programs, learned) = (self.0.get(packet.family()), learned.get_mut(packet.family()));
+        let trace = walk_next(programs, packet, around, random, learned);
+        let Trace { fate, destination, masqueraded, .. } = trace.unwrap_or_else(|fault| panic!("{fault}: {packet:?}"));
+        Outcome { fate, destination, masqueraded }
+    }
+
     /// What may become of a packet. Every outcome must have the same chance, and no bit of the mark but ours may change.
     pub(crate) fn outcomes(&self, packet: &Packet, around: &Environment, ours: u32) -> BTreeSet<Outcome> {
         let mut counted = BTreeMap::<Outcome, usize>::new();
-        for Trace { fate, destination, masqueraded, mark, steps } in self.traces(packet, around) {
+        for Trace { fate, destination, masqueraded, mark, priority, steps } in self.traces(packet, around) {
+            let leaves = packet.origin == Origin::FromNode || !around.is_local(destination.ip);
+            assert!(priority == 0 || !leaves || fate != Fate::Accept, "priority {priority:#x}: {packet:?}");
             assert_eq!(mark & !ours, packet.mark & !ours, "other bits of the mark: {packet:?}\n{steps:#?}");
             assert!(!masqueraded || mark & ours == 0, "the bit outlives the masquerade: {packet:?}");
             *counted.entry(Outcome { fate, destination, masqueraded }).or_default() += 1;

@@ -100,6 +100,10 @@ fn set_defs(socket: &mut Socket, family: Family) -> Result<Vec<(Name, Option<Set
 fn live_set(socket: &mut Socket, family: Family, name: &Name, def: Option<SetDef>) -> Result<LiveSet, CommitError> {
     let unknown = LiveSet { def: None, elements: BTreeMap::new() };
     let Some(def) = def else { return Ok(unknown) };
+    if def.learned.is_some() {
+        // What rules have learned is nobody's wish, and there may be very much of it.
+        return Ok(LiveSet { def: Some(def), elements: BTreeMap::new() });
+    }
     let ask = |w: &mut Writer| {
         w.put_str(TABLE_ATTR, TABLE);
         w.put_str(LIST_SET, name.as_str());

@@ -29,6 +29,7 @@ fn datatype(field: Field) -> u32 {
         Field::L4Proto => 12,
         Field::Sport | Field::Dport => 13,
         Field::Mark => 19,
+        Field::Priority | Field::PriorityBits(_) => 23,
     }
 }
 
@@ -38,7 +39,7 @@ pub(super) fn len(field: Field) -> usize {
         Field::Saddr(family) | Field::Daddr(family) => family.addr_len(),
         Field::L4Proto => 1,
         Field::Sport | Field::Dport => 2,
-        Field::Mark | Field::Random(_) => 4,
+        Field::Mark | Field::Priority | Field::PriorityBits(_) | Field::Random(_) => 4,
     }
 }
 

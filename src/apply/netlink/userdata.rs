@@ -41,7 +41,8 @@ mod proto {
     pub(super) const IP6: u32 = 13;
 }
 
-/// `NFT_META_MARK`, `NFT_META_L4PROTO`, `NFT_NG_RANDOM`.
+/// `NFT_META_PRIORITY`, `NFT_META_MARK`, `NFT_META_L4PROTO`, `NFT_NG_RANDOM`.
+const META_PRIORITY: u32 = 2;
 const META_MARK: u32 = 3;
 const META_L4PROTO: u32 = 16;
 const RANDOM: u32 = 1;
@@ -122,6 +123,7 @@ fn field_type(out: &mut Vec<u8>, field: Field) {
         Field::Dport => (expr::PAYLOAD, &[proto::TRANSPORT, 2]),
         Field::L4Proto => (expr::META, &[META_L4PROTO]),
         Field::Mark => (expr::META, &[META_MARK]),
+        Field::Priority | Field::PriorityBits(_) => (expr::META, &[META_PRIORITY]),
         Field::Random(modulus) => (expr::NUMGEN, &[RANDOM, modulus, 0]),
     };
     typed(out, kind, |out| {
@@ -147,6 +149,7 @@ fn read_field(bytes: &[u8]) -> Option<Field> {
         (expr::PAYLOAD, header) => payload_field(header, at(1)?),
         (expr::META, META_L4PROTO) => Some(Field::L4Proto),
         (expr::META, META_MARK) => Some(Field::Mark),
+        (expr::META, META_PRIORITY) => Some(Field::Priority),
         (expr::NUMGEN, RANDOM) if at(2) == Some(0) => Some(Field::Random(at(1)?)),
         _ => None,
     }

@@ -1,7 +1,7 @@
 //! Expressions in the style of `nft --debug=netlink`, for rules that exist only as expressions.
 
 use super::value::verdict_text;
-use crate::compile::expr::{CmpOp, Expr, Header, MetaKey, Reg, RejectWith};
+use crate::compile::expr::{CmpOp, DynsetOp, Expr, Header, MetaKey, Reg, RejectWith};
 
 /// A whole rule: its expressions from left to right.
 pub fn program_text(program: &[Expr]) -> String {
@@ -19,7 +19,7 @@ fn inner(expr: &Expr) -> String {
             format!("payload load {len}b @ {} header + {offset} => {}", header_text(*header), reg(*dreg))
         }
         Expr::Meta { key, dreg } => format!("meta load {} => {}", meta_text(*key), reg(*dreg)),
-        Expr::MetaSetMark { sreg } => format!("meta set mark with {}", reg(*sreg)),
+        Expr::MetaSet { key, sreg } => format!("meta set {} with {}", meta_text(*key), reg(*sreg)),
         Expr::FibType { source, dreg } => {
             format!("fib {} type => {}", if *source { "saddr" } else { "daddr" }, reg(*dreg))
         }
@@ -30,7 +30,7 @@ fn inner(expr: &Expr) -> String {
         Expr::Cmp { sreg, op, data } => format!("cmp {} {} {}", op_text(*op), reg(*sreg), words(data)),
         Expr::Immediate { dreg, data } => format!("immediate {} {}", reg(*dreg), words(data)),
         Expr::Random { modulus, dreg } => format!("numgen {} = random mod {modulus}", reg(*dreg)),
-        Expr::InSet { .. } | Expr::Vmap { .. } | Expr::Map { .. } => lookup(expr),
+        Expr::InSet { .. } | Expr::Vmap { .. } | Expr::Map { .. } | Expr::Dynset { .. } => lookup(expr),
         Expr::Dnat { .. } | Expr::Masquerade | Expr::Reject(_) | Expr::Verdict(_) => ending(expr),
     }
 }
@@ -41,6 +41,13 @@ fn lookup(expr: &Expr) -> String {
         Expr::InSet { set, sreg, invert: true } => format!("lookup {} set {set} inverted", reg(*sreg)),
         Expr::Vmap { set, sreg } => format!("lookup {} set {set} dreg 0", reg(*sreg)),
         Expr::Map { set, sreg, dreg } => format!("lookup {} set {set} d{}", reg(*sreg), reg(*dreg)),
+        Expr::Dynset { op, set, sreg, data, timeout } => {
+            let op = match op {
+                DynsetOp::Update => "update",
+                DynsetOp::Delete => "delete",
+            };
+            format!("dynset {op} reg_key {} set {set} sreg_data {} timeout {timeout}ms", number(*sreg), number(*data))
+        }
         _ => String::new(),
     }
 }
@@ -60,9 +67,13 @@ fn ending(expr: &Expr) -> String {
 
 /// The register as the kernel numbers it: 1 to 4 are the four 16-byte registers, 8 to 23 the words in them.
 fn reg(reg: Reg) -> String {
+    format!("reg {}", number(reg))
+}
+
+fn number(reg: Reg) -> u8 {
     match reg.0 {
-        word if word % 4 == 0 => format!("reg {}", 1 + word / 4),
-        word => format!("reg {}", 8 + word),
+        word if word % 4 == 0 => 1 + word / 4,
+        word => 8 + word,
     }
 }
 
@@ -85,6 +96,7 @@ fn header_text(header: Header) -> &'static str {
 fn meta_text(key: MetaKey) -> &'static str {
     match key {
         MetaKey::Mark => "mark",
+        MetaKey::Priority => "priority",
         MetaKey::L4Proto => "l4proto",
         MetaKey::InputInterfaceName => "iifname",
     }

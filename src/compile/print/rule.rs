@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::value::{comment_suffix, mark_text, protocol_text, selector, selectors, verdict_text};
+use super::value::{comment_suffix, mark_text, priority_text, protocol_text, selector, selectors, verdict_text};
 use crate::compile::stmt::{Is, Rule, Stmt};
 use crate::model::Family;
 
@@ -28,6 +28,13 @@ pub fn stmt_text(stmt: &Stmt, family: Family) -> String {
         Stmt::Vmap(fields, map) => format!("{} vmap @{map}", selectors(fields)),
         Stmt::MarkSet(bits) => format!("meta mark set meta mark | {}", mark_text(*bits)),
         Stmt::MarkToggle(bits) => format!("meta mark set meta mark ^ {}", mark_text(*bits)),
+        Stmt::PriorityHas(bits) => format!("meta priority & {0} == {0}", priority_text(*bits)),
+        Stmt::PriorityClear => "meta priority set none".into(),
+        Stmt::PriorityMap(fields, map) => format!("meta priority set {} map @{map}", selectors(fields)),
+        Stmt::Learn { map, key, seconds } => {
+            format!("update @{map} {{ {} timeout {seconds}s : meta priority }}", selectors(key))
+        }
+        Stmt::Forget { map, key } => format!("delete @{map} {{ {} : meta priority }}", selectors(key)),
         Stmt::DnatMap(fields, map) => format!("dnat {} to {} map @{map}", family.nft(), selectors(fields)),
         Stmt::Dnat(IpAddr::V4(ip), port) => format!("dnat to {ip}:{port}"),
         Stmt::Dnat(IpAddr::V6(ip), port) => format!("dnat to [{ip}]:{port}"),

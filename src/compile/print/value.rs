@@ -63,7 +63,7 @@ pub(super) fn comment_suffix(comment: Option<&str>) -> String {
 pub(crate) fn field_words(field: Field) -> usize {
     match field {
         Field::Saddr(family) | Field::Daddr(family) => family.addr_len() / 4,
-        Field::L4Proto | Field::Sport | Field::Dport | Field::Random(_) | Field::Mark => 1,
+        _ => 1,
     }
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn split_fields<'a>(fields: &[Field], bytes: &'a Bytes) -> Option<Vec
 
 /// Whether a register holds the field as a host-order number.
 pub(super) fn is_host_order(field: Field) -> bool {
-    matches!(field, Field::Random(_) | Field::Mark)
+    matches!(field, Field::Random(_) | Field::Mark | Field::Priority | Field::PriorityBits(_))
 }
 
 /// What nft writes to select the field: `ip daddr`, `th dport`.
@@ -94,6 +94,8 @@ pub(super) fn selector(field: Field) -> String {
         Field::Dport => "th dport".into(),
         Field::Random(modulus) => format!("numgen random mod {modulus}"),
         Field::Mark => "meta mark".into(),
+        Field::Priority => "meta priority".into(),
+        Field::PriorityBits(bits) => format!("meta priority & {}", priority_text(bits)),
     }
 }
 
@@ -112,6 +114,15 @@ pub(super) fn mark_text(mark: u32) -> String {
     format!("{mark:#010x}")
 }
 
+/// A priority as nft writes it: the two halves of a traffic class, in hexadecimal digits.
+pub(super) fn priority_text(priority: u32) -> String {
+    match priority {
+        0 => "none".into(),
+        u32::MAX => "root".into(),
+        _ => format!("{:x}:{:x}", priority >> 16, priority & 0xffff),
+    }
+}
+
 fn join(fields: &[Field], bytes: &Bytes, mut text: impl FnMut(Field, &[u8]) -> String) -> String {
     match split_fields(fields, bytes) {
         Some(parts) => parts.into_iter().map(|(f, part)| text(f, part)).collect::<Vec<_>>().join(" . "),
@@ -126,6 +137,7 @@ fn field_text(field: Field, part: &[u8]) -> String {
         Field::Sport | Field::Dport => u16::from_be_bytes([part[0], part[1]]).to_string(),
         Field::Random(_) => host_number(part).to_string(),
         Field::Mark => mark_text(host_number(part)),
+        Field::Priority | Field::PriorityBits(_) => priority_text(host_number(part)),
     }
 }
 

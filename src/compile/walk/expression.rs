@@ -6,9 +6,9 @@ use super::machine::{Flow, Machine, Place};
 use super::registers::Registers;
 use super::trace::{Event, Hit, Reason};
 use crate::compile::bytes::Bytes;
-use crate::compile::expr::{CmpOp, Expr, Header, IPS_DST_NAT, MetaKey, Reg};
+use crate::compile::expr::{CmpOp, DynsetOp, Expr, Header, IPS_DST_NAT, MetaKey, Reg};
 use crate::compile::print::{data_text, element_text, field_words, split_fields};
-use crate::compile::ruleset::{ChainKind, Element, HookPoint, Name, Set, Value, Verdict};
+use crate::compile::ruleset::{ChainKind, DataType, Element, HookPoint, Name, Set, Value, Verdict};
 use crate::model::{EndpointAddr, Family};
 
 /// Room for an interface name in the kernel, in bytes.
@@ -20,10 +20,7 @@ impl<'a> Machine<'a> {
         match expr {
             Expr::Payload { header, offset, len, dreg } => return self.payload(*header, *offset, *len, *dreg, regs),
             Expr::Meta { key, dreg } => self.meta(*key, *dreg, regs)?,
-            Expr::MetaSetMark { sreg } => {
-                self.packet.mark = regs.load_number(*sreg)?;
-                self.note(at, Event::Mark(self.packet.mark));
-            }
+            Expr::MetaSet { key, sreg } => return self.set_meta(at, *key, *sreg, regs),
             Expr::FibType { source, dreg } => {
                 let ip = if *source { self.packet.source } else { self.packet.destination };
                 regs.store_number(*dreg, self.environment.route_type(ip))?;
@@ -45,6 +42,7 @@ impl<'a> Machine<'a> {
                 regs.store_number(*dreg, slot)?;
             }
             Expr::InSet { .. } | Expr::Vmap { .. } | Expr::Map { .. } => return self.lookup(at, expr, regs),
+            Expr::Dynset { op, set, sreg, data, .. } => return self.change(at, *op, set, (*sreg, *data), regs),
             Expr::Dnat { .. } | Expr::Masquerade | Expr::Reject(_) | Expr::Verdict(_) => {
                 return self.finish(at, expr, regs);
             }
@@ -68,6 +66,7 @@ impl<'a> Machine<'a> {
     fn meta(&self, key: MetaKey, dreg: Reg, regs: &mut Registers) -> Result<(), Reason> {
         match key {
             MetaKey::Mark => regs.store_number(dreg, self.packet.mark),
+            MetaKey::Priority => regs.store_number(dreg, self.priority),
             MetaKey::L4Proto => regs.store(dreg, &[self.packet.protocol]),
             MetaKey::InputInterfaceName => {
                 // Without an input interface the kernel compares with an empty name.
@@ -76,6 +75,50 @@ impl<'a> Machine<'a> {
                 regs.store(dreg, &name)
             }
         }
+    }
+
+    fn set_meta(&mut self, at: Place<'a>, key: MetaKey, sreg: Reg, regs: &Registers) -> Result<Flow, Reason> {
+        let value = regs.load_number(sreg)?;
+        match key {
+            MetaKey::Mark => {
+                self.packet.mark = value;
+                self.note(at, Event::Mark(value));
+            }
+            MetaKey::Priority => self.priority = value,
+            MetaKey::L4Proto | MetaKey::InputInterfaceName => {
+                return Err(Reason::NotHere(Expr::MetaSet { key, sreg }));
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Learns or forgets an element. What is known keeps its data, and a full map ends the rule (`nft_dynset_eval`).
+    fn change(
+        &mut self,
+        at: Place<'a>,
+        op: DynsetOp,
+        name: &Name,
+        (sreg, data): (Reg, Reg),
+        regs: &Registers,
+    ) -> Result<Flow, Reason> {
+        let set = self.programs.sets.get(name).ok_or_else(|| Reason::NoSuchSet(name.clone()))?;
+        let DataType::Fields(fields) = &set.def.data else { return Err(Reason::WrongValue(name.clone())) };
+        let key = key_at(set, name, sreg, regs)?;
+        let words: usize = fields.iter().map(|f| field_words(*f)).sum();
+        let data = Bytes::from_wire(&regs.load(data, words * 4)?).ok_or_else(|| Reason::WrongValue(name.clone()))?;
+        let text = data_text(&set.def.key, &key);
+        let known = set.elements.contains_key(&key) || self.learned.get(name, &key).is_some();
+        let full = set.def.size.is_some_and(|size| set.elements.len() + self.learned.count(name) >= size as usize);
+        match op {
+            DynsetOp::Delete => self.learned.forget(name, &key),
+            DynsetOp::Update if !known && full => return Ok(Flow::Break),
+            DynsetOp::Update if !known => {
+                self.note(at, Event::Learned { set: name.clone(), key: text, value: data_text(fields, &data) });
+                self.learned.learn(name, key, data);
+            }
+            DynsetOp::Update => {}
+        }
+        Ok(Flow::Next)
     }
 
     fn lookup(&mut self, at: Place<'a>, expr: &Expr, regs: &mut Registers) -> Result<Flow, Reason> {
@@ -87,9 +130,7 @@ impl<'a> Machine<'a> {
             (Expr::InSet { invert, .. }, found) if found.is_some() == *invert => Ok(Flow::Break),
             (Expr::InSet { .. }, _) => Ok(Flow::Next),
             (_, None) => Ok(Flow::Break),
-            (Expr::Vmap { .. }, Some(Element { value: Value::Verdict(verdict), .. })) => {
-                Ok(Flow::Take(verdict.clone()))
-            }
+            (Expr::Vmap { .. }, Some(Element { value: Value::Verdict(verdict), .. })) => Ok(Flow::Take(verdict)),
             (Expr::Map { dreg, .. }, Some(Element { value: Value::Data(data), .. })) => {
                 regs.store(*dreg, data.as_slice()).map(|()| Flow::Next)
             }
@@ -97,21 +138,14 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn search(
-        &mut self,
-        at: Place<'a>,
-        name: &Name,
-        sreg: Reg,
-        regs: &Registers,
-    ) -> Result<Option<&'a Element>, Reason> {
+    fn search(&mut self, at: Place<'a>, name: &Name, sreg: Reg, regs: &Registers) -> Result<Option<Element>, Reason> {
         let set = self.programs.sets.get(name).ok_or_else(|| Reason::NoSuchSet(name.clone()))?;
-        let words: usize = set.def.key.iter().map(|f| field_words(*f)).sum();
-        let key = Bytes::from_wire(&regs.load(sreg, words * 4)?).ok_or_else(|| Reason::WrongValue(name.clone()))?;
-        let found = find(set, &key);
-        let hit =
-            found.map(|(key, element)| Hit { text: element_text(&set.def, key, element), element: element.clone() });
-        let key = data_text(&set.def.key, &key);
-        self.note(at, Event::Lookup { set: name.clone(), key, hit });
+        let key = key_at(set, name, sreg, regs)?;
+        let learned = self.learned.get(name, &key).cloned();
+        let learned = learned.map(|data| (&key, Element { value: Value::Data(data), comment: None }));
+        let found = learned.or_else(|| find(set, &key).map(|(key, element)| (key, element.clone())));
+        let hit = found.as_ref().map(|(key, e)| Hit { text: element_text(&set.def, key, e), element: e.clone() });
+        self.note(at, Event::Lookup { set: name.clone(), key: data_text(&set.def.key, &key), hit });
         Ok(found.map(|(_, element)| element))
     }
 
@@ -159,6 +193,12 @@ impl<'a> Machine<'a> {
         self.note(at, Event::Dnat(EndpointAddr { ip, port: self.packet.destination_port }));
         Ok(Flow::Take(Verdict::Accept))
     }
+}
+
+/// The key in the registers from `sreg` on.
+fn key_at(set: &Set, name: &Name, sreg: Reg, regs: &Registers) -> Result<Bytes, Reason> {
+    let words: usize = set.def.key.iter().map(|f| field_words(*f)).sum();
+    Bytes::from_wire(&regs.load(sreg, words * 4)?).ok_or_else(|| Reason::WrongValue(name.clone()))
 }
 
 /// The element a key is in: itself, or an interval that holds each of its fields.

@@ -101,7 +101,7 @@ pub(super) fn set_mark(bits: u32) -> Vec<Expr> {
     vec![
         Expr::Meta { key: MetaKey::Mark, dreg: Reg(0) },
         Expr::Bitwise { sreg: Reg(0), dreg: Reg(0), mask: word(!bits), xor: word(bits) },
-        Expr::MetaSetMark { sreg: Reg(0) },
+        Expr::MetaSet { key: MetaKey::Mark, sreg: Reg(0) },
     ]
 }
 

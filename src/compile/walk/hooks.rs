@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use super::learned::Learned;
 use super::machine::Machine;
 use super::packet::{Environment, Origin, Packet};
 use super::program::Programs;
@@ -23,17 +24,42 @@ pub fn walk(
     environment: &Environment,
     random: &mut dyn FnMut(u32) -> u32,
 ) -> Result<Trace, Fault> {
+    walk_next(programs, packet, environment, random, &mut Learned::default())
+}
+
+/// The same for a packet that comes after others: `learned` holds what rules learned from those before, and takes what they learn from
+/// this one.
+///
+/// # Errors
+/// As [`walk`].
+pub fn walk_next(
+    programs: &Programs,
+    packet: &Packet,
+    environment: &Environment,
+    random: &mut dyn FnMut(u32) -> u32,
+    learned: &mut Learned,
+) -> Result<Trace, Fault> {
     let mut packet = packet.clone();
     if packet.origin == Origin::FromNode {
         packet.input_interface = None;
     }
-    let (status, steps) = (0, Vec::new());
-    let machine = Machine { programs, environment, random, packet, status, bound: false, masqueraded: false, steps };
+    let machine = Machine {
+        programs,
+        environment,
+        random,
+        learned,
+        packet,
+        priority: 0,
+        status: 0,
+        bound: false,
+        masqueraded: false,
+        steps: Vec::new(),
+    };
     let mut path = Path { machine, destination_settled: false, source_settled: false };
     let fate = path.run()?;
-    let Machine { packet, masqueraded, steps, .. } = path.machine;
+    let Machine { packet, priority, masqueraded, steps, .. } = path.machine;
     let destination = EndpointAddr { ip: packet.destination, port: packet.destination_port };
-    Ok(Trace { fate, destination, masqueraded, mark: packet.mark, steps })
+    Ok(Trace { fate, destination, masqueraded, mark: packet.mark, priority, steps })
 }
 
 struct Path<'a> {

@@ -1,5 +1,6 @@
 //! The machine: chains, rules, jumps and returns, as `nft_do_chain` runs them.
 
+use super::learned::Learned;
 use super::packet::{Environment, Packet};
 use super::program::Programs;
 use super::registers::Registers;
@@ -16,8 +17,12 @@ pub(super) struct Machine<'a> {
     pub(super) programs: &'a Programs,
     pub(super) environment: &'a Environment,
     pub(super) random: &'a mut dyn FnMut(u32) -> u32,
+    /// What rules have learned from this and earlier packets.
+    pub(super) learned: &'a mut Learned,
     /// As it is now: addresses, ports, mark and interface change on the way.
     pub(super) packet: Packet,
+    /// The packet's scheduling class.
+    pub(super) priority: u32,
     /// The conntrack status bits.
     pub(super) status: u32,
     /// A NAT expression of this hook has bound the connection.

@@ -5,6 +5,7 @@
 
 mod expression;
 mod hooks;
+mod learned;
 mod machine;
 mod outcome;
 mod packet;
@@ -12,7 +13,8 @@ mod program;
 mod registers;
 mod trace;
 
-pub use hooks::walk;
+pub use hooks::{walk, walk_next};
+pub use learned::Learned;
 pub use outcome::{Outcome, possible_destinations, possible_traces};
 pub use packet::{Environment, Origin, Packet};
 pub use program::{Program, Programs};

@@ -67,7 +67,8 @@ fn every_endpoint_is_reached_by_as_many_slots() {
 
 #[test]
 fn every_combination_of_draws_is_walked() {
-    let draw = |modulus| vec![Expr::Random { modulus, dreg: Reg(0) }, Expr::MetaSetMark { sreg: Reg(0) }];
+    let draw =
+        |modulus| vec![Expr::Random { modulus, dreg: Reg(0) }, Expr::MetaSet { key: MetaKey::Mark, sreg: Reg(0) }];
     let second_only_after_one = vec![
         Expr::Meta { key: MetaKey::Mark, dreg: Reg(0) },
         Expr::Cmp { sreg: Reg(0), op: CmpOp::Ne, data: word(1) },

@@ -18,6 +18,8 @@ pub struct Trace {
     pub masqueraded: bool,
     /// Its mark at the end.
     pub mark: u32,
+    /// Its scheduling class at the end; it starts with none.
+    pub priority: u32,
     /// What it met, in order.
     pub steps: Vec<Step>,
 }
@@ -64,6 +66,15 @@ pub enum Event {
         modulus: u32,
         /// Which.
         slot: u32,
+    },
+    /// A map learned an element.
+    Learned {
+        /// The map.
+        set: Name,
+        /// The key as nft writes it.
+        key: String,
+        /// What it maps to, as nft writes it.
+        value: String,
     },
     /// The mark was set.
     Mark(u32),
@@ -143,6 +154,7 @@ impl fmt::Display for Event {
         match self {
             Event::Lookup { set, hit: Some(hit), .. } => write!(f, "{set} has {}", hit.text),
             Event::Lookup { set, key, hit: None } => write!(f, "{set} has no {key}"),
+            Event::Learned { set, key, value } => write!(f, "{set} learns {key} : {value}"),
             Event::Slot { modulus, slot } => write!(f, "random slot {slot} of {modulus}"),
             Event::Mark(mark) => write!(f, "mark becomes {mark:#010x}"),
             Event::Dnat(to) => write!(f, "destination becomes {to}"),

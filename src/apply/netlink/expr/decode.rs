@@ -1,9 +1,9 @@
 //! Attributes to expressions. What ferroproxy never writes is `None`.
 
-use super::super::attr::{attrs, by_kind, str_of, u32_of};
+use super::super::attr::{attrs, by_kind, str_of, u32_of, u64_of};
 use super::super::message::family_number;
 use super::*;
-use crate::compile::expr::{CmpOp, Expr, Header, MetaKey, Reg};
+use crate::compile::expr::{CmpOp, DynsetOp, Expr, Header, MetaKey, Reg};
 use crate::compile::ruleset::Verdict;
 
 /// Reads the list of a rule's expressions; `None` if one of them is none of ours.
@@ -48,6 +48,7 @@ fn decode(name: &str, data: &[u8], family: Family) -> Option<Expr> {
         "bitwise" => bitwise(data),
         "cmp" => cmp(data),
         "lookup" => lookup(data),
+        "dynset" => dynset(data),
         "immediate" => immediate(data),
         "numgen" => numgen(data),
         "nat" => nat(data),
@@ -72,13 +73,16 @@ fn meta_expr(data: &[u8]) -> Option<Expr> {
     let [_, dreg, key, sreg] = by_kind::<4>(data);
     let key = match u32_of(key)? {
         meta::MARK => MetaKey::Mark,
+        meta::PRIORITY => MetaKey::Priority,
         meta::L4PROTO => MetaKey::L4Proto,
         meta::IIFNAME => MetaKey::InputInterfaceName,
         _ => return None,
     };
     match (dreg, sreg) {
         (Some(_), None) => Some(Expr::Meta { key, dreg: reg(dreg)? }),
-        (None, Some(_)) if key == MetaKey::Mark => Some(Expr::MetaSetMark { sreg: reg(sreg)? }),
+        (None, Some(_)) if matches!(key, MetaKey::Mark | MetaKey::Priority) => {
+            Some(Expr::MetaSet { key, sreg: reg(sreg)? })
+        }
         _ => None,
     }
 }
@@ -126,6 +130,20 @@ fn lookup(data: &[u8]) -> Option<Expr> {
         Some(VERDICT_REGISTER) => Expr::Vmap { set, sreg },
         Some(_) => Expr::Map { set, sreg, dreg: reg(dreg)? },
     })
+}
+
+fn dynset(data: &[u8]) -> Option<Expr> {
+    let [_, set, _, op, sreg, sreg_data, timeout, expr, _, flags, exprs] = by_kind::<11>(data);
+    let op = match u32_of(op)? {
+        DYNSET_UPDATE => DynsetOp::Update,
+        DYNSET_DELETE => DynsetOp::Delete,
+        _ => return None,
+    };
+    none(expr.or(exprs))?;
+    let plain = u32_of(flags).unwrap_or(0) == 0;
+    let (sreg, data) = (reg(sreg)?, reg(sreg_data)?);
+    let timeout = u64_of(timeout).unwrap_or(0);
+    plain.then_some(Expr::Dynset { op, set: str_of(set)?.into(), sreg, data, timeout })
 }
 
 fn immediate(data: &[u8]) -> Option<Expr> {

@@ -3,7 +3,7 @@
 use super::super::attr::Writer;
 use super::super::message::family_number;
 use super::*;
-use crate::compile::expr::{CmpOp, Expr, Header, MetaKey, Reg};
+use crate::compile::expr::{CmpOp, DynsetOp, Expr, Header, MetaKey, Reg};
 use crate::compile::ruleset::Verdict;
 
 /// Writes the expressions of a rule, one list element each.
@@ -36,12 +36,13 @@ pub(in super::super) fn encode_verdict(w: &mut Writer, verdict: &Verdict) {
 fn name(expr: &Expr) -> &'static str {
     match expr {
         Expr::Payload { .. } => "payload",
-        Expr::Meta { .. } | Expr::MetaSetMark { .. } => "meta",
+        Expr::Meta { .. } | Expr::MetaSet { .. } => "meta",
         Expr::FibType { .. } => "fib",
         Expr::CtStatus { .. } => "ct",
         Expr::Bitwise { .. } => "bitwise",
         Expr::Cmp { .. } => "cmp",
         Expr::InSet { .. } | Expr::Vmap { .. } | Expr::Map { .. } => "lookup",
+        Expr::Dynset { .. } => "dynset",
         Expr::Immediate { .. } | Expr::Verdict(_) => "immediate",
         Expr::Random { .. } => "numgen",
         Expr::Dnat { .. } => "nat",
@@ -56,7 +57,7 @@ fn encode(w: &mut Writer, expr: &Expr, family: Family) {
             numbers(w, [(1, reg(*dreg)), (2, base(*header)), (3, *offset), (4, *len)]);
         }
         Expr::Meta { key, dreg } => numbers(w, [(2, meta_key(*key)), (1, reg(*dreg))]),
-        Expr::MetaSetMark { sreg } => numbers(w, [(2, meta::MARK), (3, reg(*sreg))]),
+        Expr::MetaSet { key, sreg } => numbers(w, [(2, meta_key(*key)), (3, reg(*sreg))]),
         Expr::FibType { source, dreg } => {
             let flags = if *source { FIB_SADDR } else { FIB_DADDR };
             numbers(w, [(1, reg(*dreg)), (2, FIB_ADDRTYPE), (3, flags)]);
@@ -77,6 +78,13 @@ fn encode(w: &mut Writer, expr: &Expr, family: Family) {
         }
         Expr::Vmap { set, sreg } => lookup(w, set.as_str(), *sreg, VERDICT_REGISTER),
         Expr::Map { set, sreg, dreg } => lookup(w, set.as_str(), *sreg, reg(*dreg)),
+        Expr::Dynset { op, set, sreg, data, timeout } => {
+            w.put_str(1, set.as_str());
+            numbers(w, [(3, dynset_op(*op)), (4, reg(*sreg)), (5, reg(*data))]);
+            if *timeout > 0 {
+                w.put_u64(6, *timeout);
+            }
+        }
         Expr::Immediate { dreg, data } => {
             w.put_u32(1, reg(*dreg));
             value(w, 2, data);
@@ -135,8 +143,16 @@ fn base(header: Header) -> u32 {
 fn meta_key(key: MetaKey) -> u32 {
     match key {
         MetaKey::Mark => meta::MARK,
+        MetaKey::Priority => meta::PRIORITY,
         MetaKey::L4Proto => meta::L4PROTO,
         MetaKey::InputInterfaceName => meta::IIFNAME,
+    }
+}
+
+fn dynset_op(op: DynsetOp) -> u32 {
+    match op {
+        DynsetOp::Update => DYNSET_UPDATE,
+        DynsetOp::Delete => DYNSET_DELETE,
     }
 }
 

@@ -32,6 +32,7 @@ mod code {
 
 /// `NFT_META_*` that are used.
 mod meta {
+    pub(super) const PRIORITY: u32 = 2;
     pub(super) const MARK: u32 = 3;
     pub(super) const IIFNAME: u32 = 6;
     pub(super) const L4PROTO: u32 = 16;
@@ -46,6 +47,9 @@ const FIB_SADDR: u32 = 1;
 const FIB_DADDR: u32 = 2;
 /// `NFT_LOOKUP_F_INV`.
 const LOOKUP_INVERT: u32 = 1;
+/// `NFT_DYNSET_OP_UPDATE`, `NFT_DYNSET_OP_DELETE`.
+const DYNSET_UPDATE: u32 = 1;
+const DYNSET_DELETE: u32 = 2;
 /// `NFT_NG_RANDOM`.
 const NUMGEN_RANDOM: u32 = 1;
 /// `NFT_NAT_DNAT`.

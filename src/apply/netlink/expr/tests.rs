@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::super::attr::Writer;
 use super::*;
-use crate::compile::expr::{CmpOp, Expr, Header, MetaKey, Reg};
+use crate::compile::expr::{CmpOp, DynsetOp, Expr, Header, MetaKey, Reg};
 use crate::compile::ruleset::{Name, Verdict};
 
 fn regs() -> impl Strategy<Value = Reg> {
@@ -30,7 +30,13 @@ fn verdicts() -> impl Strategy<Value = Verdict> {
 
 fn loads() -> impl Strategy<Value = Expr> {
     let header = prop_oneof![Just(Header::Network), Just(Header::Transport)];
-    let key = prop_oneof![Just(MetaKey::Mark), Just(MetaKey::L4Proto), Just(MetaKey::InputInterfaceName)];
+    let key = prop_oneof![
+        Just(MetaKey::Mark),
+        Just(MetaKey::Priority),
+        Just(MetaKey::L4Proto),
+        Just(MetaKey::InputInterfaceName)
+    ];
+    let settable = prop_oneof![Just(MetaKey::Mark), Just(MetaKey::Priority)];
     prop_oneof![
         (header, any::<u32>(), any::<u32>(), regs()).prop_map(|(header, offset, len, dreg)| Expr::Payload {
             header,
@@ -39,7 +45,7 @@ fn loads() -> impl Strategy<Value = Expr> {
             dreg
         }),
         (key, regs()).prop_map(|(key, dreg)| Expr::Meta { key, dreg }),
-        regs().prop_map(|sreg| Expr::MetaSetMark { sreg }),
+        (settable, regs()).prop_map(|(key, sreg)| Expr::MetaSet { key, sreg }),
         (any::<bool>(), regs()).prop_map(|(source, dreg)| Expr::FibType { source, dreg }),
         regs().prop_map(|dreg| Expr::CtStatus { dreg }),
         (any::<u32>(), regs()).prop_map(|(modulus, dreg)| Expr::Random { modulus, dreg }),
@@ -49,6 +55,7 @@ fn loads() -> impl Strategy<Value = Expr> {
 
 fn uses() -> impl Strategy<Value = Expr> {
     let op = prop_oneof![Just(CmpOp::Eq), Just(CmpOp::Ne)];
+    let change = prop_oneof![Just(DynsetOp::Update), Just(DynsetOp::Delete)];
     let reject = prop_oneof![Just(RejectWith::TcpReset), Just(RejectWith::PortUnreachable)];
     prop_oneof![
         (regs(), regs(), vec(any::<(u8, u8)>(), 1..=16)).prop_map(|(sreg, dreg, bits)| {
@@ -57,6 +64,13 @@ fn uses() -> impl Strategy<Value = Expr> {
         }),
         (regs(), op, vec(any::<u8>(), 1..=16)).prop_map(|(sreg, op, data)| Expr::Cmp { sreg, op, data }),
         (names(), regs(), any::<bool>()).prop_map(|(set, sreg, invert)| Expr::InSet { set, sreg, invert }),
+        (change, names(), regs(), regs(), any::<u64>()).prop_map(|(op, set, sreg, data, timeout)| Expr::Dynset {
+            op,
+            set,
+            sreg,
+            data,
+            timeout
+        }),
         (names(), regs()).prop_map(|(set, sreg)| Expr::Vmap { set, sreg }),
         (names(), regs(), regs()).prop_map(|(set, sreg, dreg)| Expr::Map { set, sreg, dreg }),
         (families(), regs(), regs()).prop_map(|(family, addr, port)| Expr::Dnat { family, addr, port }),
@@ -102,7 +116,8 @@ fn the_other_familys_reject_is_not_ours() {
 #[test]
 fn registers_are_written_as_the_kernel_writes_them() {
     let mut w = Writer::default();
-    encode_rule(&mut w, &[Expr::MetaSetMark { sreg: Reg(4) }, Expr::MetaSetMark { sreg: Reg(5) }], Family::V4);
+    let set = |word| Expr::MetaSet { key: MetaKey::Mark, sreg: Reg(word) };
+    encode_rule(&mut w, &[set(4), set(5)], Family::V4);
     let text: Vec<u8> =
         b"\x24\0\x01\x80\x09\0\x01\0meta\0\0\0\0\x14\0\x02\x80\x08\0\x02\0\0\0\0\x03\x08\0\x03\0\0\0\0".to_vec();
     let expected = [&text[..], &[2], &text[..], &[13]].concat();
