@@ -50,7 +50,11 @@ impl Found<'_> {
             true => "the node itself goes to all endpoints",
             false => "a source inside the cluster goes to all endpoints",
         });
-        Hit { service: name.to_string(), kind, policy: format!("{field}: {:?}", self.policy()), short_circuit }
+        let affinity = self.service.affinity.map(|seconds| {
+            format!("ClientIP: a client keeps the endpoint it draws until it has not connected for {seconds} s")
+        });
+        let policy = format!("{field}: {:?}", self.policy());
+        Hit { service: name.to_string(), kind, policy, short_circuit, affinity }
     }
 }
 
@@ -86,7 +90,8 @@ fn hit(trace: &Trace) -> Option<Reach> {
 }
 
 fn pool(trace: &Trace, reach: Reach) -> Option<Pool> {
-    let used = |pool: &Pool| lookups(trace).any(|(set, _)| set == SetId::Endpoints(reach, *pool).text());
+    let sets = |pool| [SetId::Endpoints(reach, pool), SetId::StickySlots(reach, pool)].map(SetId::text);
+    let used = |pool: &Pool| lookups(trace).any(|(set, _)| sets(*pool).contains(&set));
     [Pool::Cluster, Pool::Local].into_iter().find(used)
 }
 

@@ -44,6 +44,9 @@ pub(super) struct Hit {
     /// Set when the source is let past policy Local to all endpoints.
     #[serde(rename = "shortCircuit", skip_serializing_if = "Option::is_none")]
     pub(super) short_circuit: Option<&'static str>,
+    /// Set when clients keep their endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) affinity: Option<String>,
 }
 
 /// One endpoint.

@@ -81,6 +81,10 @@ fn why(
     };
     let met = |set| looked_up(set, true);
     match (verdict, found) {
+        (Verdict::Delivered, Some(found)) if found.service.affinity.is_some() => {
+            "a client that is not remembered goes to one of its endpoints at random, each with the same chance"
+                .to_owned()
+        }
         (Verdict::Delivered, _) => "to one of its endpoints at random, each with the same chance".to_owned(),
         (Verdict::Refused, Some(_)) => "the service has no usable endpoint".to_owned(),
         (Verdict::Dropped, Some(_)) if looked_up(SetId::Firewall, false) => {

@@ -14,6 +14,9 @@ pub(super) fn text(story: &Story) -> String {
             line(&mut out, "service", &format!("{}, by its {}", hit.service, hit.kind));
             let short = hit.short_circuit.map(|why| format!(", but {why}")).unwrap_or_default();
             line(&mut out, "policy", &format!("{}{short}", hit.policy));
+            if let Some(affinity) = &hit.affinity {
+                line(&mut out, "affinity", affinity);
+            }
             endpoints(&mut out, &story.endpoints);
         }
         None => line(&mut out, "service", "none"),
