@@ -57,10 +57,22 @@ fn clean(program: &str) -> Command {
 impl<'a> Daemon<'a> {
     /// Starts the binary with these arguments.
     pub fn start(netns: &'a Netns, args: &[&str]) -> Daemon<'a> {
+        Daemon::start_by(netns, &[BINARY], args)
+    }
+
+    /// Starts the binary by way of other programs that take its path and arguments, `setpriv` for one; they come first, [`BINARY`] last.
+    pub fn start_by(netns: &'a Netns, words: &[&str], args: &[&str]) -> Daemon<'a> {
         let log = NamedTempFile::new().expect("a log");
         let file = log.reopen().expect("a log");
-        let spawn = || clean(BINARY).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn();
+        let (program, rest) = words.split_first().expect("a program");
+        let spawn =
+            || clean(program).args(rest).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn();
         Daemon { netns, child: netns.enter(spawn).expect("it starts"), log }
+    }
+
+    /// The process's number; the binary's own where the programs before it have become it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Everything it has logged.

@@ -2,10 +2,12 @@
 // Every test binary compiles them all and uses some.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod chart;
 pub mod daemon;
 pub mod everything;
 pub mod fake_api;
 pub mod lab;
+pub mod manifests;
 pub mod netns;
 pub mod relay;
 pub mod scene;

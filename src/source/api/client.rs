@@ -6,10 +6,14 @@ use std::time::Duration;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use thiserror::Error;
+use tracing::warn;
 
 use crate::model::ApiConfig;
 
 use super::failure::chain;
+
+/// The Service's address as kubelet tells it to every pod; unlike `KUBERNETES_SERVICE_HOST`, nobody sets it by hand to reach the server directly.
+const SERVICE_URL: &str = "KUBERNETES_PORT";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -72,6 +76,13 @@ pub async fn connect(config: &ApiConfig) -> Result<Client, ConnectError> {
     }
     kube.connect_timeout = Some(CONNECT_TIMEOUT);
     let server = kube.cluster_url.to_string();
+    if is_behind_service(kube.cluster_url.host().unwrap_or_default(), std::env::var(SERVICE_URL).ok().as_deref()) {
+        warn!(
+            server,
+            "the API server is reached by way of its own Service, which works only while someone's rules are in force: after a \
+             boot there is nobody to make them. Name the server itself: clientConnection.kubeconfig, --kubeconfig or --master"
+        );
+    }
     Client::try_from(kube).map_err(|error| ConnectError::Client { server, reason: chain(&error) })
 }
 
@@ -82,6 +93,18 @@ async fn from_file(path: &Path) -> Result<Config, ConnectError> {
     };
     let file = Kubeconfig::read_from(path).map_err(refuse)?;
     Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(refuse)
+}
+
+/// Whether a host is the Service `default/kubernetes`: its cluster IP as the environment tells it, or one of its names.
+fn is_behind_service(host: &str, service_url: Option<&str>) -> bool {
+    let bare = |host: &str| host.trim_matches(['[', ']']).to_lowercase();
+    let authority = service_url.and_then(|url| url.split_once("://")).map(|(_, authority)| authority);
+    let address = authority.and_then(|authority| authority.rsplit_once(':')).map(|(address, _)| bare(address));
+    let host = bare(host);
+    let name = host.trim_end_matches('.');
+    address.is_some_and(|address| address == host)
+        || ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].contains(&name)
+        || name.starts_with("kubernetes.default.svc.")
 }
 
 fn server<U: std::str::FromStr<Err: std::fmt::Display>>(given: &str) -> Result<U, ConnectError> {
@@ -101,6 +124,22 @@ mod tests {
             Ok(_) => panic!("{config:?} should have been refused"),
             Err(error) => error.to_string(),
         }
+    }
+
+    #[test]
+    fn the_api_servers_own_service_is_known_by_address_and_by_name() {
+        let told = Some("tcp://10.96.0.1:443");
+        assert!(is_behind_service("10.96.0.1", told));
+        assert!(is_behind_service("[fd00:10:96::1]", Some("tcp://[fd00:10:96::1]:443")));
+        for name in
+            ["kubernetes", "kubernetes.default", "Kubernetes.default.svc", "kubernetes.default.svc.cluster.local."]
+        {
+            assert!(is_behind_service(name, None), "{name}");
+        }
+        for host in ["192.0.2.1", "api.example.org", "kubernetes.example.org", "10.96.0.11", ""] {
+            assert!(!is_behind_service(host, told), "{host}");
+        }
+        assert!(!is_behind_service("10.96.0.1", None) && !is_behind_service("10.96.0.1", Some("nonsense")));
     }
 
     #[tokio::test]

@@ -13,6 +13,16 @@ pub enum Verb {
     Watch,
 }
 
+impl Verb {
+    /// The word for it in a ClusterRole.
+    pub(crate) fn rbac(self) -> &'static str {
+        match self {
+            Verb::List => "list",
+            Verb::Watch => "watch",
+        }
+    }
+}
+
 /// What happens to a request.
 #[derive(Clone, Debug)]
 pub enum Fault {

@@ -8,6 +8,7 @@ mod serve;
 mod store;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -143,6 +144,11 @@ impl FakeApi {
         let state = self.shared.state();
         let ours = state.requests.iter().filter(|(r, v, _)| (*r, *v) == (resource, verb));
         ours.map(|(_, _, query)| query.clone()).collect()
+    }
+
+    /// Every path asked for so far, each with its verb as RBAC names it: what a client needs permission for.
+    pub fn asked(&self) -> BTreeSet<(String, String)> {
+        self.shared.state().asked.clone()
     }
 
     /// Waits until so many requests of this kind have come since the start.

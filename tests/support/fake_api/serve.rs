@@ -49,8 +49,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, told: Sender<SocketAddr>, mut sto
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let text = request.uri().query().unwrap_or_default().to_owned();
     let query = Query::parse(&text);
-    let Some(resource) = Resource::at(request.uri().path()) else { return Ok(refusal(404, "no such resource")) };
     let verb = if query.is("watch") { Verb::Watch } else { Verb::List };
+    let asked = if request.method() == hyper::Method::GET { verb.rbac() } else { request.method().as_str() };
+    shared.state().asked.insert((request.uri().path().to_owned(), asked.to_owned()));
+    let Some(resource) = Resource::at(request.uri().path()) else { return Ok(refusal(404, "no such resource")) };
     let fault = {
         let mut state = shared.state();
         state.requests.push((resource, verb, text));

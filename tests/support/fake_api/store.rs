@@ -1,6 +1,6 @@
 //! The objects, their versions and their history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -65,6 +65,8 @@ pub(crate) struct State {
     pub(crate) bookmarks: bool,
     pub(crate) faults: Vec<Planned>,
     pub(crate) requests: Vec<(Resource, Verb, String)>,
+    /// Paths and verbs of all requests, also of those for what the server has not got.
+    pub(crate) asked: BTreeSet<(String, String)>,
     objects: BTreeMap<(Resource, String), Value>,
     history: Vec<Step>,
     open: BTreeMap<Resource, usize>,
@@ -80,6 +82,7 @@ impl Default for State {
             bookmarks: true,
             faults: Vec::new(),
             requests: Vec::new(),
+            asked: BTreeSet::new(),
             objects: BTreeMap::new(),
             history: Vec::new(),
             open: BTreeMap::new(),
