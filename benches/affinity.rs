@@ -98,9 +98,11 @@ fn first_packets(endpoints: u16) -> String {
 
 fn load_scheme(scheme: Scheme, endpoints: u16) {
     match scheme {
-        Scheme::Nothing => {
-            run("nft", &["-f", "-"], "table ip floor { chain c { type nat hook output priority 0; ct state new; } }")
-        }
+        Scheme::Nothing => run(
+            "nft",
+            &["-f", "-"],
+            "table ip floor { chain c { type nat hook output priority 0; ct state new counter; } }",
+        ),
         Scheme::SetEach => run("nft", &["-f", "-"], &a_set_each(endpoints)),
         Scheme::Random | Scheme::Numbers => {
             let affinity = (scheme == Scheme::Numbers).then_some(10_800);

@@ -16,10 +16,10 @@ use crate::apply::target::{CommitError, Live, Target};
 use crate::apply::{learn, seed};
 use crate::compile::Compiler;
 use crate::compile::draft::Pending;
-use crate::model::{Config, Family, NoLocalEndpoints, ObjectName, PerFamily, Rejection, SyncKind, SyncReport};
+use crate::model::{Config, Family, ObjectName, PerFamily, Rejection, SyncKind, SyncReport};
 use crate::state::{Changes, Snapshot};
 use quarantine::Quarantine;
-use report::{Times, count_no_local};
+use report::{Counts, Times, count};
 
 /// How often a transaction is tried in one sync before it is left to the next.
 const TRIES: usize = 4;
@@ -32,7 +32,7 @@ pub struct Engine<T> {
     compiler: Option<Compiler>,
     /// The ruleset generation of the namespace after our last look or commit.
     generation: Option<u32>,
-    no_local: BTreeMap<ObjectName, PerFamily<NoLocalEndpoints>>,
+    counts: BTreeMap<ObjectName, PerFamily<Counts>>,
     quarantine: Quarantine,
     failing: bool,
     /// Changes that happened before say nothing about how fast we are.
@@ -55,7 +55,7 @@ impl<T: Target> Engine<T> {
             target,
             compiler: None,
             generation: None,
-            no_local: BTreeMap::new(),
+            counts: BTreeMap::new(),
             quarantine: Quarantine::default(),
             failing: false,
             started: Timestamp::now(),
@@ -141,13 +141,13 @@ impl<T: Target> Engine<T> {
         compiler.update(routes)
     }
 
-    /// The routes of these services now, their Local policies without local endpoints counted.
+    /// The routes of these services now, what is odd about them counted.
     fn routes<'a>(&mut self, snapshot: &Snapshot, names: impl Iterator<Item = &'a ObjectName>) -> Routes {
         let routes = routes(&self.config, snapshot, names);
         for (name, ports) in &routes {
-            match count_no_local(ports) {
-                Some(counts) => self.no_local.insert(name.clone(), counts),
-                None => self.no_local.remove(name),
+            match count(ports) {
+                Some(counts) => self.counts.insert(name.clone(), counts),
+                None => self.counts.remove(name),
             };
         }
         routes

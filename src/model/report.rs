@@ -56,6 +56,17 @@ pub struct NoLocalEndpoints {
     pub external: usize,
 }
 
+/// Service ports whose endpoints carry topology hints that are not used, by the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HintsUnused {
+    /// A ready endpoint has none.
+    pub incomplete: usize,
+    /// The node has no zone.
+    pub no_zone: usize,
+    /// None names this node or its zone.
+    pub not_for_us: usize,
+}
+
 /// One sync, told to observe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncReport {
@@ -87,6 +98,8 @@ pub struct SyncReport {
     pub elements: usize,
     /// Local policy without local endpoints, per family.
     pub no_local_endpoints: PerFamily<NoLocalEndpoints>,
+    /// Topology hints that are not used, per family.
+    pub hints_unused: PerFamily<HintsUnused>,
     /// Rejections that came to light in this sync.
     pub rejections: Vec<Rejection>,
     /// Services the kernel refused and that are left out.

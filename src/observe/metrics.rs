@@ -130,6 +130,7 @@ pub(super) fn test_report(kind: crate::model::SyncKind) -> SyncReport {
         services: 0,
         elements: 0,
         no_local_endpoints: crate::model::PerFamily::default(),
+        hints_unused: crate::model::PerFamily::default(),
         rejections: Vec::new(),
         quarantined: Vec::new(),
     }

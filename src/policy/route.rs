@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::choice::{Choice, choose};
+use super::topology::{HintsIgnored, Topology};
 use crate::model::{EndpointAddr, Family, Node, Protocol, Service, ServicePort, ServicePortName, TrafficPolicy};
 use crate::state::ServiceEntry;
 
@@ -62,6 +63,8 @@ pub struct PortRoutes {
     pub local: Vec<EndpointAddr>,
     /// Usable endpoints on this node, ordered.
     pub on_node: Vec<EndpointAddr>,
+    /// Why the topology hints of its endpoints have no say, if there are any.
+    pub hints_ignored: Option<HintsIgnored>,
     /// Stickiness timeout in seconds, if `sessionAffinity: ClientIP`.
     pub affinity: Option<u32>,
     /// Who may reach the load-balancer IPs; empty: everyone.
@@ -127,6 +130,10 @@ fn routes_of(
         cluster: choice.cluster,
         local: choice.local,
         on_node: choice.on_node,
+        hints_ignored: match choice.topology {
+            Topology::All(why) if why != HintsIgnored::None => Some(why),
+            _ => None,
+        },
         affinity: service.affinity,
         source_ranges: guard(service, family),
     };
@@ -194,6 +201,7 @@ impl PortRoutes {
     fn forget_unused_pools(&mut self) {
         if !self.uses(Pool::Cluster) {
             self.cluster.clear();
+            self.hints_ignored = None;
         }
         if !self.uses(Pool::Local) {
             self.local.clear();

@@ -136,6 +136,17 @@ mod routes {
     }
 
     #[test]
+    fn hints_that_have_no_say_are_named() {
+        let mut hinted = entry(TrafficPolicy::Cluster, &[(1, "node"), (2, "other")]);
+        assert_eq!(only(&hinted, true).hints_ignored, None, "there are no hints");
+        let slice = hinted.slices.values_mut().next().unwrap();
+        slice.endpoints[0].hints = Some(hints(&["a"], &[]).into());
+        assert_eq!(only(&hinted, true).hints_ignored, Some(HintsIgnored::Incomplete));
+        hinted.slices.values_mut().next().unwrap().endpoints[1].hints = Some(hints(&["b"], &[]).into());
+        assert_eq!(only(&hinted, true).hints_ignored, Some(HintsIgnored::NoZone));
+    }
+
+    #[test]
     fn external_ips_can_be_switched_off() {
         assert!(only(&entry(TrafficPolicy::Cluster, &[]), false).external_ips.is_empty());
     }

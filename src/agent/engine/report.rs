@@ -8,8 +8,10 @@ use super::commit::Committed;
 use super::{Arrivals, Engine};
 use crate::apply::target::Target;
 use crate::compile::Compiler;
-use crate::model::{Family, FamilyOutcome, NoLocalEndpoints, PerFamily, Rejection, Stage, SyncKind, SyncReport};
-use crate::policy::{PortRoutes, Route};
+use crate::model::{
+    Family, FamilyOutcome, HintsUnused, NoLocalEndpoints, PerFamily, Rejection, Stage, SyncKind, SyncReport,
+};
+use crate::policy::{HintsIgnored, PortRoutes, Route};
 use crate::state::Changes;
 
 impl<T: Target> Engine<T> {
@@ -34,6 +36,7 @@ impl<T: Target> Engine<T> {
         for family in Family::ALL.into_iter().filter(|family| !self.families.contains(family)) {
             *families.get_mut(family) = FamilyOutcome::Absent;
         }
+        let counts = self.total();
         SyncReport {
             kind,
             ended: ended_at,
@@ -52,18 +55,22 @@ impl<T: Target> Engine<T> {
             operations: committed.operations,
             services: self.compiler.as_ref().map_or(0, Compiler::service_count),
             elements: self.compiler.as_ref().map_or(0, element_count),
-            no_local_endpoints: self.no_local_total(),
+            no_local_endpoints: PerFamily::from_fn(|family| counts.get(family).no_local),
+            hints_unused: PerFamily::from_fn(|family| counts.get(family).hints),
             rejections,
             quarantined: self.quarantine.names(),
         }
     }
 
-    fn no_local_total(&self) -> PerFamily<NoLocalEndpoints> {
-        let mut total = PerFamily::<NoLocalEndpoints>::default();
-        for (family, counts) in self.no_local.values().flat_map(PerFamily::iter) {
+    fn total(&self) -> PerFamily<Counts> {
+        let mut total = PerFamily::<Counts>::default();
+        for (family, Counts { no_local, hints }) in self.counts.values().flat_map(PerFamily::iter) {
             let sum = total.get_mut(family);
-            sum.internal += counts.internal;
-            sum.external += counts.external;
+            sum.no_local.internal += no_local.internal;
+            sum.no_local.external += no_local.external;
+            sum.hints.incomplete += hints.incomplete;
+            sum.hints.no_zone += hints.no_zone;
+            sum.hints.not_for_us += hints.not_for_us;
         }
         total
     }
@@ -80,13 +87,28 @@ fn element_count(compiler: &Compiler) -> usize {
     tables.flat_map(|table| table.sets.values()).map(|set| set.elements.len()).sum()
 }
 
-/// Ports whose Local policy finds no local endpoint while there are others; `None` when there are none.
-pub(super) fn count_no_local(ports: &[PortRoutes]) -> Option<PerFamily<NoLocalEndpoints>> {
-    let mut counts = PerFamily::<NoLocalEndpoints>::default();
+/// What is odd about a service's ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Their Local policy finds no local endpoint while there are others.
+    no_local: NoLocalEndpoints,
+    /// Topology hints that are not used.
+    hints: HintsUnused,
+}
+
+/// Counts what is odd; `None` when nothing is.
+pub(super) fn count(ports: &[PortRoutes]) -> Option<PerFamily<Counts>> {
+    let mut counts = PerFamily::<Counts>::default();
     for port in ports {
-        let count = counts.get_mut(port.family);
-        count.internal += usize::from(port.internal == Route::Drop);
-        count.external += usize::from(port.external == Route::Drop && port.is_external());
+        let Counts { no_local, hints } = counts.get_mut(port.family);
+        no_local.internal += usize::from(port.internal == Route::Drop);
+        no_local.external += usize::from(port.external == Route::Drop && port.is_external());
+        match port.hints_ignored {
+            Some(HintsIgnored::Incomplete) => hints.incomplete += 1,
+            Some(HintsIgnored::NoZone) => hints.no_zone += 1,
+            Some(HintsIgnored::NotForUs) => hints.not_for_us += 1,
+            Some(HintsIgnored::None) | None => {}
+        }
     }
     (counts != PerFamily::default()).then_some(counts)
 }

@@ -5,7 +5,7 @@ use prometheus::{
 };
 
 use super::registered;
-use crate::model::{ObjectKind, Stage, SyncReport};
+use crate::model::{Family, HintsUnused, ObjectKind, Stage, SyncReport};
 
 type Result<T> = std::result::Result<T, prometheus::Error>;
 
@@ -25,6 +25,7 @@ pub(super) struct Own {
     services: IntGauge,
     elements: IntGauge,
     quarantined: IntGauge,
+    hints_unused: IntGaugeVec,
     rejected: IntCounterVec,
     watch_restarts: IntCounterVec,
 }
@@ -52,6 +53,17 @@ impl Own {
             services: number(r, "services", "Services known")?,
             elements: number(r, "endpoint_elements", "Endpoint elements in force over all maps")?,
             quarantined: number(r, "quarantined_services", "Services left out because the kernel refused them")?,
+            hints_unused: registered(
+                r,
+                IntGaugeVec::new(
+                    opts(
+                        "topology_hints_unused_ports",
+                        "Service ports whose endpoints carry topology hints that are not used: a ready endpoint has none (incomplete), the node \
+                         has no zone (no_zone), none names this node or its zone (not_for_us)",
+                    ),
+                    &["ip_family", "reason"],
+                ),
+            )?,
             rejected: by_kind(r, "rejected_objects_total", "Objects that could not be used, in whole or in part")?,
             watch_restarts: by_kind(r, "watch_restarts_total", "Watches that ended and began anew")?,
         };
@@ -65,6 +77,7 @@ impl Own {
         for stage in [Stage::Queue, Stage::Compile, Stage::Commit] {
             self.stages.with_label_values(&[stage_name(stage)]);
         }
+        Family::ALL.into_iter().for_each(|family| self.hints(family, HintsUnused::default()));
         for kind in KINDS.map(|kind| kind.to_string()) {
             self.rejected.with_label_values(&[&kind]);
             self.watch_restarts.with_label_values(&[&kind]);
@@ -81,6 +94,13 @@ impl Own {
         self.services.set(report.services as i64);
         self.elements.set(report.elements as i64);
         self.quarantined.set(report.quarantined.len() as i64);
+        report.hints_unused.iter().for_each(|(family, unused)| self.hints(family, *unused));
+    }
+
+    fn hints(&self, family: Family, HintsUnused { incomplete, no_zone, not_for_us }: HintsUnused) {
+        for (reason, count) in [("incomplete", incomplete), ("no_zone", no_zone), ("not_for_us", not_for_us)] {
+            self.hints_unused.with_label_values(&[family.kubernetes(), reason]).set(count as i64);
+        }
     }
 
     pub(super) fn rejected(&self, kind: ObjectKind) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{NoLocalEndpoints, PerFamily, Stage, SyncKind};
+use crate::model::{HintsUnused, NoLocalEndpoints, PerFamily, Stage, SyncKind};
 
 fn metrics() -> Metrics {
     Metrics::new().unwrap()
@@ -86,6 +86,7 @@ fn a_report_reaches_its_series() {
             v4: NoLocalEndpoints { internal: 1, external: 2 },
             v6: NoLocalEndpoints::default(),
         },
+        hints_unused: PerFamily { v4: HintsUnused { no_zone: 3, ..HintsUnused::default() }, ..PerFamily::default() },
         rejections: vec![Rejection {
             kind: ObjectKind::EndpointSlice,
             object: "a/b".to_owned(),
@@ -118,6 +119,8 @@ fn a_report_reaches_its_series() {
         ("ferroproxy_services", 10.0),
         ("ferroproxy_endpoint_elements", 20.0),
         ("ferroproxy_quarantined_services", 1.0),
+        ("ferroproxy_topology_hints_unused_ports{ip_family=\"IPv4\",reason=\"no_zone\"}", 3.0),
+        ("ferroproxy_topology_hints_unused_ports{ip_family=\"IPv6\",reason=\"incomplete\"}", 0.0),
         ("ferroproxy_rejected_objects_total{kind=\"EndpointSlice\"}", 1.0),
     ] {
         assert_eq!(value(&metrics, series), Some(expected), "{series}");
