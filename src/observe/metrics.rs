@@ -132,6 +132,8 @@ pub(super) fn test_report(kind: crate::model::SyncKind) -> SyncReport {
         no_local_endpoints: crate::model::PerFamily::default(),
         rejections: Vec::new(),
         quarantined: Vec::new(),
+        audited: false,
+        drift: Vec::new(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::commit::Committed;
 use super::{Arrivals, Engine};
 use crate::apply::target::Target;
 use crate::compile::Compiler;
-use crate::model::{Family, FamilyOutcome, NoLocalEndpoints, PerFamily, Rejection, Stage, SyncKind, SyncReport};
+use crate::model::{Drift, Family, FamilyOutcome, NoLocalEndpoints, PerFamily, Rejection, Stage, SyncKind, SyncReport};
 use crate::policy::{PortRoutes, Route};
 use crate::state::Changes;
 
@@ -22,6 +22,7 @@ impl<T: Target> Engine<T> {
         arrivals: &Arrivals,
         times: Times,
         committed: Committed,
+        drift: Option<Vec<Drift>>,
     ) -> SyncReport {
         let (ended, ended_at) = (Instant::now(), Timestamp::now());
         let since = |trigger: &Timestamp| Duration::try_from(ended_at.duration_since(*trigger)).unwrap_or_default();
@@ -55,6 +56,8 @@ impl<T: Target> Engine<T> {
             no_local_endpoints: self.no_local_total(),
             rejections,
             quarantined: self.quarantine.names(),
+            audited: drift.is_some(),
+            drift: drift.unwrap_or_default(),
         }
     }
 

@@ -90,7 +90,7 @@ fn a_family_that_gives_up_does_not_hold_the_other_back() {
     let (_, engine) = running(&[1]);
     let of = |v4: Remedy, v6: Remedy| {
         let families = PerFamily { v4: Outcome::Failed(error(v4)), v6: Outcome::Failed(error(v6)) };
-        Receipt { families, bytes: 0 }
+        Receipt { families, ..Receipt::default() }
     };
     let ops = || vec![crate::apply::transaction::Op::AddTable];
     let both = Transaction { families: PerFamily { v4: ops(), v6: ops() } };

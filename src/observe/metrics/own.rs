@@ -5,7 +5,7 @@ use prometheus::{
 };
 
 use super::registered;
-use crate::model::{ObjectKind, Stage, SyncReport};
+use crate::model::{DriftKind, FamilyOutcome, ObjectKind, Stage, SyncReport};
 
 type Result<T> = std::result::Result<T, prometheus::Error>;
 
@@ -25,6 +25,9 @@ pub(super) struct Own {
     services: IntGauge,
     elements: IntGauge,
     quarantined: IntGauge,
+    audits: IntCounter,
+    drift: IntGauge,
+    drift_repairs: IntCounterVec,
     rejected: IntCounterVec,
     watch_restarts: IntCounterVec,
 }
@@ -52,6 +55,13 @@ impl Own {
             services: number(r, "services", "Services known")?,
             elements: number(r, "endpoint_elements", "Endpoint elements in force over all maps")?,
             quarantined: number(r, "quarantined_services", "Services left out because the kernel refused them")?,
+            audits: total(r, "audits_total", "Comparisons of the whole tables with the kernel's")?,
+            drift: number(r, "drift_objects", "Objects of ours that others changed and that are not repaired yet")?,
+            drift_repairs: by_kind(
+                r,
+                "drift_repairs_total",
+                "Objects of ours that others changed and that were repaired",
+            )?,
             rejected: by_kind(r, "rejected_objects_total", "Objects that could not be used, in whole or in part")?,
             watch_restarts: by_kind(r, "watch_restarts_total", "Watches that ended and began anew")?,
         };
@@ -64,6 +74,9 @@ impl Own {
     fn touch(&self) {
         for stage in [Stage::Queue, Stage::Compile, Stage::Commit] {
             self.stages.with_label_values(&[stage_name(stage)]);
+        }
+        for kind in DriftKind::ALL {
+            self.drift_repairs.with_label_values(&[kind.name()]);
         }
         for kind in KINDS.map(|kind| kind.to_string()) {
             self.rejected.with_label_values(&[&kind]);
@@ -81,6 +94,23 @@ impl Own {
         self.services.set(report.services as i64);
         self.elements.set(report.elements as i64);
         self.quarantined.set(report.quarantined.len() as i64);
+        if report.audited {
+            self.audited(report);
+        } else if report.families.iter().all(|(_, outcome)| outcome.is_ok()) {
+            self.drift.set(0);
+        }
+    }
+
+    fn audited(&self, report: &SyncReport) {
+        self.audits.inc();
+        let mut left = 0;
+        for drift in &report.drift {
+            match report.families.get(drift.family) {
+                FamilyOutcome::Failed(_) => left += 1,
+                _ => self.drift_repairs.with_label_values(&[drift.kind.name()]).inc(),
+            }
+        }
+        self.drift.set(left);
     }
 
     pub(super) fn rejected(&self, kind: ObjectKind) {
