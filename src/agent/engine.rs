@@ -104,7 +104,11 @@ impl<T: Target> Engine<T> {
 
     /// Brings what changed into force. The first sync compares with the kernel and brings everything.
     pub fn sync(&mut self, snapshot: &Snapshot, changes: Changes, arrivals: &Arrivals) -> SyncReport {
-        let begun = Instant::now();
+        self.sync_at(Instant::now(), snapshot, changes, arrivals)
+    }
+
+    /// [`Engine::sync`] at this time: families whose commit failed lately wait for theirs.
+    fn sync_at(&mut self, begun: Instant, snapshot: &Snapshot, changes: Changes, arrivals: &Arrivals) -> SyncReport {
         let kind = if self.compiler.is_none() { SyncKind::Full } else { SyncKind::Partial };
         let rejections = match kind {
             SyncKind::Full => self.start(snapshot),

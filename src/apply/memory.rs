@@ -28,6 +28,8 @@ pub struct Memory {
     pub poison: BTreeMap<(Name, Bytes), Remedy>,
     /// How many of the next read-backs fail.
     pub unreadable: usize,
+    /// So many strangers commit something of their own, unseen, right after the next commit.
+    pub intruders: u32,
     generation: u32,
 }
 
@@ -41,7 +43,7 @@ impl Target for Memory {
             };
             return Receipt { families: PerFamily::from_fn(failed), ..Receipt::default() };
         }
-        self.generation += 1;
+        self.generation += 1 + std::mem::take(&mut self.intruders);
         let families = PerFamily::from_fn(|family| self.commit_family(family, transaction));
         Receipt { families, bytes: 0, batches: 1 }
     }

@@ -124,13 +124,16 @@ pub enum TableFlags {
 /// Our tables without elements. `None`: there is no such table.
 pub type Outline = PerFamily<Option<TableOutline>>;
 
+/// Sets and maps by name: shape and number of elements. See [`TableOutline::sets`].
+pub type SetOutlines = BTreeMap<Name, (Option<SetDef>, Option<usize>)>;
+
 /// One table without its sets' elements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableOutline {
     /// Flags and chains with their rules; its sets are in `sets`.
     pub frame: LiveTable,
     /// Sets and maps: their shape (`None`: none that ferroproxy makes), and how many elements they hold where the kernel tells (6.16).
-    pub sets: BTreeMap<Name, (Option<SetDef>, Option<usize>)>,
+    pub sets: SetOutlines,
 }
 
 impl TableOutline {

@@ -41,10 +41,10 @@ impl<T: Target> Engine<T> {
             families,
             stages: vec![
                 (Stage::Queue, times.begun.saturating_duration_since(first)),
-                (Stage::Compile, times.compiled - times.begun),
+                (Stage::Compile, times.compiled.saturating_duration_since(times.begun)),
                 (Stage::Commit, ended - times.compiled),
             ],
-            duration: ended - times.begun,
+            duration: ended.saturating_duration_since(times.begun),
             programming_latencies: triggers.map(since).collect(),
             event_latencies: events.iter().map(|at| ended.saturating_duration_since(*at)).collect(),
             service_changes: changes.service_events,

@@ -1,15 +1,13 @@
 //! Reading what can be seen of our tables without their elements.
 
-use std::collections::BTreeMap;
-
 use super::attr::{by_kind, u32_of};
 use super::dump::{chains, dump, rules};
 use super::message::{Kind, TABLE_ATTR, is_ours};
 use super::set;
 use super::socket::Socket;
 use super::table;
-use crate::apply::target::{CommitError, LiveTable, Outline, TableOutline};
-use crate::compile::ruleset::{Name, SetDef, TABLE};
+use crate::apply::target::{CommitError, LiveTable, Outline, SetOutlines, TableOutline};
+use crate::compile::ruleset::TABLE;
 use crate::model::{Family, PerFamily};
 
 /// `NFTA_SET_COUNT`: the number of elements; older kernels do not tell it.
@@ -28,7 +26,7 @@ fn of(socket: &mut Socket, family: Family) -> Result<Option<TableOutline>, Commi
     Ok(Some(TableOutline { frame, sets: sets(socket, family)? }))
 }
 
-fn sets(socket: &mut Socket, family: Family) -> Result<BTreeMap<Name, (Option<SetDef>, Option<usize>)>, CommitError> {
+fn sets(socket: &mut Socket, family: Family) -> Result<SetOutlines, CommitError> {
     let bodies = dump(socket, Kind::GET_SET, family, |w| w.put_str(TABLE_ATTR, TABLE), "reading the sets")?;
     let read = |body: &Vec<u8>| {
         let (name, def) = set::decode(body)?;
