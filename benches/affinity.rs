@@ -101,7 +101,7 @@ fn load_scheme(scheme: Scheme, endpoints: u16) {
         Scheme::Nothing => run(
             "nft",
             &["-f", "-"],
-            "table ip floor { chain c { type nat hook output priority 0; ct state new counter; } }",
+            "table ip floor { chain c { type nat hook output priority 0; ct state new counter\n} }",
         ),
         Scheme::SetEach => run("nft", &["-f", "-"], &a_set_each(endpoints)),
         Scheme::Random | Scheme::Numbers => {

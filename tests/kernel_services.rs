@@ -277,34 +277,6 @@ fn the_listing_of_nft_reloads_to_the_same_rules() {
 }
 
 #[test]
-fn what_others_break_is_found_by_the_audit() {
-    if !netns::is_possible() {
-        return;
-    }
-    let config = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: nftables\n\
-                  clusterCIDR: 10.244.0.0/16,fd00:10:244::/64\nhealthzBindAddress: 127.0.0.1:10256\nnftables: {syncPeriod: 1s}\n";
-    let dir = tempfile::TempDir::new().expect("a directory");
-    let file = dir.path().join("config.conf");
-    std::fs::write(&file, config).expect("written");
-    let args = ["--config", &file.to_string_lossy()];
-    let scene = Scene::with_args(PODS, &[("web", service(1, PORTS)), ("slices", slices(1, &[0, 1]))], &args);
-    let breakages = [
-        "flush ruleset",
-        "delete table ip6 ferroproxy",
-        "flush chain ip ferroproxy KUBE-SERVICES",
-        "flush map ip ferroproxy endpoints",
-        "delete element ip ferroproxy services { 10.96.0.1 . tcp . 80 }",
-        "add rule ip ferroproxy KUBE-SVC-2 drop",
-    ];
-    for breakage in breakages {
-        scene.lab.nft(breakage).expect("broken");
-        assert_eq!(scene.diff().0, Some(1), "{breakage}");
-        scene.settle();
-        assert_eq!(names(&scene, CLIENT, FRONT[0], 30), all(&[0, 1]), "{breakage}");
-    }
-}
-
-#[test]
 fn diff_and_cleanup_do_what_they_say() {
     if !netns::is_possible() {
         return;

@@ -1,8 +1,10 @@
 //! One sync: changes through the rooms in their order, and a report.
 
 mod commit;
+mod holds;
 mod quarantine;
 mod report;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -13,13 +15,15 @@ use tracing::warn;
 use super::plan::{Routes, compile, routes};
 use super::settings::settings;
 use crate::apply::target::{CommitError, Live, Target};
-use crate::apply::{learn, seed};
+use crate::apply::{drift, learn, seed};
 use crate::compile::Compiler;
 use crate::compile::draft::Pending;
-use crate::model::{Config, Family, ObjectName, PerFamily, Rejection, SyncKind, SyncReport};
+use crate::model::{Config, Drift, Family, ObjectName, PerFamily, Rejection, SyncKind, SyncReport};
 use crate::state::{Changes, Snapshot};
+use holds::Holds;
 use quarantine::Quarantine;
 use report::{Counts, Times, count};
+pub use watch::Finding;
 
 /// How often a transaction is tried in one sync before it is left to the next.
 const TRIES: usize = 4;
@@ -34,7 +38,8 @@ pub struct Engine<T> {
     generation: Option<u32>,
     counts: BTreeMap<ObjectName, PerFamily<Counts>>,
     quarantine: Quarantine,
-    failing: bool,
+    /// Families whose last commit failed, and when each is tried again.
+    holds: Holds,
     /// Changes that happened before say nothing about how fast we are.
     started: Timestamp,
 }
@@ -57,7 +62,7 @@ impl<T: Target> Engine<T> {
             generation: None,
             counts: BTreeMap::new(),
             quarantine: Quarantine::default(),
-            failing: false,
+            holds: Holds::default(),
             started: Timestamp::now(),
         }
     }
@@ -79,7 +84,17 @@ impl<T: Target> Engine<T> {
 
     /// Whether the last sync left something undone.
     pub fn is_failing(&self) -> bool {
-        self.failing
+        self.holds.next().is_some()
+    }
+
+    /// When what the last sync left undone is due again; `None`: nothing is undone.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.holds.next()
+    }
+
+    /// Whether services are left out because the kernel refused them.
+    pub fn has_quarantined(&self) -> bool {
+        !self.quarantine.is_empty()
     }
 
     /// Whether someone has committed to the namespace's ruleset since our last look or commit; also when that cannot be known.
@@ -89,32 +104,54 @@ impl<T: Target> Engine<T> {
 
     /// Brings what changed into force. The first sync compares with the kernel and brings everything.
     pub fn sync(&mut self, snapshot: &Snapshot, changes: Changes, arrivals: &Arrivals) -> SyncReport {
-        let begun = Instant::now();
+        self.sync_at(Instant::now(), snapshot, changes, arrivals)
+    }
+
+    /// [`Engine::sync`] at this time: families whose commit failed lately wait for theirs.
+    fn sync_at(&mut self, begun: Instant, snapshot: &Snapshot, changes: Changes, arrivals: &Arrivals) -> SyncReport {
         let kind = if self.compiler.is_none() { SyncKind::Full } else { SyncKind::Partial };
         let rejections = match kind {
             SyncKind::Full => self.start(snapshot),
             SyncKind::Partial => self.update(snapshot, &changes),
         };
         let compiled = Instant::now();
-        let committed = self.commit();
-        self.report(kind, changes, rejections, arrivals, Times { begun, compiled }, committed)
+        let committed = self.commit(Some(begun));
+        self.report(kind, changes, rejections, arrivals, Times { begun, compiled }, committed, None)
+    }
+
+    /// Compares everything with the kernel, repairs what differs, and tries the services left out once more.
+    pub fn audit(&mut self, snapshot: &Snapshot) -> SyncReport {
+        self.audit_and(|engine| engine.try_quarantined(snapshot))
     }
 
     /// Compares everything with the kernel and repairs what differs.
-    pub fn audit(&mut self, snapshot: &Snapshot) -> SyncReport {
+    pub fn repair(&mut self) -> SyncReport {
+        self.audit_and(|_| ())
+    }
+
+    fn audit_and(&mut self, then: impl FnOnce(&mut Self)) -> SyncReport {
         let begun = Instant::now();
-        let tries_again = self.try_quarantined(snapshot);
-        match self.read_back() {
-            Ok(live) => self.compare_with(Some(live)),
-            Err(error) => warn!(%error, "cannot read the rules in force; they are looked at again later"),
-        }
+        let drift = match self.read_back() {
+            Ok(live) => Some(self.learn_drift(live)),
+            Err(error) => {
+                warn!(%error, "cannot read the rules in force; they are looked at again later");
+                None
+            }
+        };
+        then(self);
         let compiled = Instant::now();
-        let committed = self.commit();
-        if committed.operations > 0 && !tries_again {
-            warn!(operations = committed.operations, "the rules in force were not ours any more; repaired");
-        }
+        let committed = self.commit(None);
         let times = Times { begun, compiled };
-        self.report(SyncKind::Full, Changes::default(), Vec::new(), &Arrivals::default(), times, committed)
+        self.report(SyncKind::Full, Changes::default(), Vec::new(), &Arrivals::default(), times, committed, drift)
+    }
+
+    /// Learns anew where the rules in force differ. Answers what others changed: what was pending before is not their doing.
+    fn learn_drift(&mut self, live: Live) -> Vec<Drift> {
+        let Some(compiler) = &mut self.compiler else { return Vec::new() };
+        let is_settled = |family: &Family| *compiler.draft().pending().get(*family) == Pending::default();
+        let settled: Vec<Family> = self.families.iter().copied().filter(is_settled).collect();
+        learn(compiler.draft_mut(), &live);
+        settled.into_iter().flat_map(|family| drift(compiler.draft(), &live, family)).collect()
     }
 
     /// The first sync: adopts the slots and capacities in force, compiles everything, and takes the difference.

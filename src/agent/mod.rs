@@ -2,6 +2,7 @@
 
 mod engine;
 mod flows;
+mod guard;
 mod health;
 mod pace;
 mod plan;
@@ -22,9 +23,10 @@ use crate::host::Conntrack;
 use crate::model::{Config, Event, Family, ObjectKind, Rejection, SyncReport};
 use crate::observe::Observer;
 use crate::source::Feed;
-use crate::state::State;
+use crate::state::{Snapshot, State};
 
-pub use engine::{Arrivals, Engine};
+pub use engine::{Arrivals, Engine, Finding};
+use guard::Guard;
 use health::HealthPorts;
 use pace::Pace;
 pub use plan::plan;
@@ -58,6 +60,7 @@ pub struct Agent<T> {
     health_ports: HealthPorts,
     arrivals: Arrivals,
     pace: Pace,
+    guard: Guard,
     restarts: BTreeMap<ObjectKind, u64>,
     once: bool,
 }
@@ -77,6 +80,7 @@ impl<T: Target> Agent<T> {
             health_ports: HealthPorts::default(),
             arrivals: Arrivals::default(),
             pace,
+            guard: Guard::new(Instant::now()),
             restarts: BTreeMap::new(),
             once,
         }
@@ -111,7 +115,9 @@ impl<T: Target> Agent<T> {
 
     /// When to wake even if nothing happens; `None`: only an event can change anything.
     fn wake(&self) -> Option<Instant> {
-        self.is_ready().then(|| self.pace.next(self.engine.is_failing()))
+        let next = || self.pace.next(self.engine.retry_at());
+        let looks = self.engine.compiler().is_some().then(|| self.guard.next());
+        self.is_ready().then(|| looks.map_or_else(next, |at| at.min(next())))
     }
 
     /// Whether enough is known to write rules. Once they are written they are kept in step whatever becomes of the Node.
@@ -159,7 +165,7 @@ impl<T: Target> Agent<T> {
         }
     }
 
-    /// Does what is due: a sync, a retry, an audit. Answers when the run is over.
+    /// Does what is due: a sync, a retry, an audit, a look at what others did. Answers when the run is over.
     fn turn(&mut self) -> Option<Ending> {
         self.observer.node(self.state.snapshot().node.as_ref());
         if !self.is_ready() {
@@ -167,25 +173,56 @@ impl<T: Target> Agent<T> {
             self.arrivals = Arrivals::default();
             return None;
         }
-        let now = Instant::now();
-        let first = self.engine.compiler().is_none();
-        let report = if first || self.state.has_changes() {
-            if self.pace.must_wait(now) {
-                return None;
-            }
-            self.sync()
-        } else if self.pace.retry_is_due(now, self.engine.is_failing()) {
-            self.sync()
-        } else if self.pace.audit_is_due(now) {
-            self.audit()?
-        } else {
+        let synced = self.sync_if_due(Instant::now());
+        if !synced && !self.state.has_changes() {
             self.arrivals = Arrivals::default();
-            return None;
+        }
+        self.look_if_due(Instant::now());
+        let ended = if self.engine.is_failing() { Ending::Failed } else { Ending::Synced };
+        (self.once && synced).then_some(ended)
+    }
+
+    /// A sync of what changed, a retry of what failed, or the periodic audit. Says whether there was any.
+    fn sync_if_due(&mut self, now: Instant) -> bool {
+        let has_changes = self.engine.compiler().is_none() || self.state.has_changes();
+        if has_changes && self.pace.must_wait(now) {
+            return false;
+        }
+        let retry = self.engine.retry_at().is_some_and(|at| now >= at);
+        let report = match () {
+            () if has_changes || retry => self.sync(),
+            () if self.pace.audit_is_due(now) => {
+                self.pace.audited(now);
+                if !self.engine.is_disturbed() && !self.engine.has_quarantined() {
+                    return false;
+                }
+                self.compare(|engine, snapshot| engine.audit(snapshot))
+            }
+            () => return false,
         };
         self.tell(&report);
-        self.pace.synced(Instant::now(), self.engine.is_failing());
-        let ended = if self.engine.is_failing() { Ending::Failed } else { Ending::Synced };
-        self.once.then_some(ended)
+        self.pace.synced(Instant::now());
+        true
+    }
+
+    /// Looks whether others have touched our tables, and repairs what they did.
+    fn look_if_due(&mut self, now: Instant) {
+        let Some(seen) = self.guard.is_due(now) else { return };
+        let finding = self.engine.look(seen);
+        if !self.guard.looked(&finding, now) {
+            return;
+        }
+        debug!(?finding, "someone changed the ruleset of the namespace; comparing ours");
+        let report = self.compare(|engine, _| engine.repair());
+        self.tell(&report);
+    }
+
+    /// Compares everything, and notes how long that took.
+    fn compare(&mut self, how: impl FnOnce(&mut Engine<T>, &Snapshot) -> SyncReport) -> SyncReport {
+        let begun = Instant::now();
+        let report = how(&mut self.engine, self.state.snapshot());
+        self.guard.compared(begun, Instant::now());
+        report
     }
 
     fn sync(&mut self) -> SyncReport {
@@ -203,21 +240,12 @@ impl<T: Target> Agent<T> {
         report
     }
 
-    /// The periodic look: cheap when nobody else has touched the ruleset.
-    fn audit(&mut self) -> Option<SyncReport> {
-        self.pace.audited(Instant::now());
-        if !self.engine.is_disturbed() {
-            return None;
-        }
-        debug!("someone changed the ruleset of the namespace; comparing ours");
-        Some(self.engine.audit(self.state.snapshot()))
-    }
-
     fn tell(&self, report: &SyncReport) {
         if let Some(conntrack) = &self.conntrack {
             flows::settle(conntrack, report);
         }
         report.rejections.iter().for_each(log_rejection);
+        log_drift(report);
         if report.operations > 0 {
             info!(
                 kind = ?report.kind,
@@ -237,6 +265,30 @@ async fn wait_until(wake: Option<Instant>) {
     match wake {
         Some(at) => sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// So many objects that others changed are named.
+const NAMED: usize = 8;
+
+fn log_drift(report: &SyncReport) {
+    for drift in report.drift.iter().take(NAMED) {
+        warn!(kind = drift.kind.name(), family = %drift.family, object = drift.object, "somebody else changed our rules: {drift}");
+    }
+    if !report.drift.is_empty() {
+        let failed: Vec<Family> =
+            report.families.iter().filter(|(_, o)| !o.is_ok()).map(|(family, _)| family).collect();
+        let operations = report.operations;
+        match failed.is_empty() {
+            true => {
+                warn!(objects = report.drift.len(), operations, "the rules in force were not ours any more; repaired")
+            }
+            false => warn!(
+                objects = report.drift.len(),
+                ?failed,
+                "the rules in force are not ours any more and cannot be repaired yet"
+            ),
+        }
     }
 }
 

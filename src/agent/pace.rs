@@ -1,11 +1,6 @@
-//! When the next sync, retry or audit is due.
+//! When the next sync or audit is due.
 
 use std::time::{Duration, Instant};
-
-/// The first wait before a failed sync is tried again; it doubles up to [`RETRY_MAX`].
-const RETRY_MIN: Duration = Duration::from_millis(100);
-/// The longest wait between tries.
-const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Keeps the times. Knows no clock: time is handed in.
 #[derive(Debug)]
@@ -14,23 +9,19 @@ pub(super) struct Pace {
     least: Duration,
     last_sync: Option<Instant>,
     audit_at: Instant,
-    retry_at: Instant,
-    retry_after: Duration,
     waiting: bool,
 }
 
 impl Pace {
     pub(super) fn new(period: Duration, least: Duration) -> Pace {
-        let now = Instant::now();
-        let audit_at = now + period;
-        Pace { period, least, last_sync: None, audit_at, retry_at: now, retry_after: RETRY_MIN, waiting: false }
+        let audit_at = Instant::now() + period;
+        Pace { period, least, last_sync: None, audit_at, waiting: false }
     }
 
-    /// When the loop has to wake even if nothing happens. While `minSyncPeriod` holds a sync back nothing else is done, so nothing else
-    /// wakes it: a retry or an audit that is due meanwhile would do so again and again.
-    pub(super) fn next(&self, failing: bool) -> Instant {
+    /// When the loop has to wake even if nothing happens; `retry` is when something that failed is due. While `minSyncPeriod` holds a sync
+    /// back no retry and no audit is done, so none wakes the loop: it would do so again and again.
+    pub(super) fn next(&self, retry: Option<Instant>) -> Instant {
         let held_back = self.last_sync.filter(|_| self.waiting).map(|at| at + self.least);
-        let retry = failing.then_some(self.retry_at);
         held_back.unwrap_or_else(|| retry.map_or(self.audit_at, |at| at.min(self.audit_at)))
     }
 
@@ -38,10 +29,6 @@ impl Pace {
     pub(super) fn must_wait(&mut self, now: Instant) -> bool {
         self.waiting = self.last_sync.is_some_and(|at| now < at + self.least);
         self.waiting
-    }
-
-    pub(super) fn retry_is_due(&self, now: Instant, failing: bool) -> bool {
-        failing && now >= self.retry_at
     }
 
     pub(super) fn audit_is_due(&self, now: Instant) -> bool {
@@ -52,11 +39,9 @@ impl Pace {
         self.audit_at = now + self.period;
     }
 
-    pub(super) fn synced(&mut self, now: Instant, failing: bool) {
+    pub(super) fn synced(&mut self, now: Instant) {
         self.last_sync = Some(now);
         self.waiting = false;
-        self.retry_after = if failing { (self.retry_after * 2).min(RETRY_MAX) } else { RETRY_MIN };
-        self.retry_at = now + self.retry_after;
     }
 }
 
@@ -70,8 +55,9 @@ mod tests {
     fn nothing_is_held_back_by_default() {
         let mut pace = Pace::new(30_000 * MS, Duration::ZERO);
         let now = Instant::now();
-        pace.synced(now, false);
+        pace.synced(now);
         assert!(!pace.must_wait(now));
+        assert_eq!(pace.next(Some(now + MS)), now + MS, "what failed is tried again when its time comes");
     }
 
     #[test]
@@ -79,9 +65,9 @@ mod tests {
         let mut pace = Pace::new(30_000 * MS, 1_000 * MS);
         let now = Instant::now();
         assert!(!pace.must_wait(now), "the first sync is never held back");
-        pace.synced(now, false);
+        pace.synced(now);
         assert!(pace.must_wait(now + MS));
-        assert_eq!(pace.next(false), now + 1_000 * MS);
+        assert_eq!(pace.next(None), now + 1_000 * MS);
         assert!(!pace.must_wait(now + 1_000 * MS));
     }
 
@@ -89,25 +75,8 @@ mod tests {
     fn a_sync_held_back_is_not_woken_early_by_what_is_due_and_cannot_be_done() {
         let mut pace = Pace::new(10 * MS, 1_000 * MS);
         let now = Instant::now();
-        pace.synced(now, true);
+        pace.synced(now);
         assert!(pace.must_wait(now + MS));
-        assert_eq!(pace.next(true), now + 1_000 * MS, "neither by the retry nor by the audit");
-    }
-
-    #[test]
-    fn tries_grow_rarer_until_one_works() {
-        let mut pace = Pace::new(30_000 * MS, Duration::ZERO);
-        let now = Instant::now();
-        let mut waits = Vec::new();
-        for _ in 0..12 {
-            pace.synced(now, true);
-            waits.push(pace.next(true) - now);
-        }
-        assert_eq!(waits[0], 200 * MS);
-        assert!(waits.windows(2).all(|w| w[0] <= w[1]));
-        assert!(waits.iter().all(|wait| *wait <= 30_000 * MS));
-        pace.synced(now, false);
-        pace.synced(now, true);
-        assert_eq!(pace.next(true) - now, 200 * MS);
+        assert_eq!(pace.next(Some(now)), now + 1_000 * MS, "neither by the retry nor by the audit");
     }
 }

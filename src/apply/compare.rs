@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::target::{Live, LiveChain, LiveSet, LiveTable};
+use super::target::{Live, LiveChain, LiveSet, LiveTable, TableFlags};
 use crate::compile::bytes::Bytes;
 use crate::compile::draft::{ChainInForce, Draft, Pending, PendingSet, SetInForce};
 use crate::compile::layout::{Reach, SetId};
@@ -25,8 +25,11 @@ pub fn learn(draft: &mut Draft, live: &Live) {
 /// Where the live table differs from the wanted one.
 pub fn compare(family: Family, wanted: &Table, live: Option<&LiveTable>) -> Pending {
     let Some(live) = live else { return Pending { absent: true, ..Pending::default() } };
+    if live.flags == TableFlags::ToRebuild {
+        return Pending { absent: true, unknown: true, ..Pending::default() };
+    }
     let (sets, chains) = (differing_sets(wanted, live), differing_chains(family, wanted, live));
-    Pending { sets, chains, ..Pending::default() }
+    Pending { flags: live.flags == TableFlags::ToSet, sets, chains, ..Pending::default() }
 }
 
 fn differing_sets(wanted: &Table, live: &LiveTable) -> BTreeMap<Name, PendingSet> {
@@ -51,7 +54,7 @@ fn differing_set(wanted: &Set, live: Option<&LiveSet>) -> PendingSet {
 }
 
 /// Whether a live set can hold the wanted one's elements as it is: a larger capacity is no difference.
-fn fits(wanted: &SetDef, live: Option<&SetDef>) -> bool {
+pub(super) fn fits(wanted: &SetDef, live: Option<&SetDef>) -> bool {
     let Some(live) = live else { return false };
     let roomy = match (wanted.size, live.size) {
         (Some(wanted), Some(live)) => live >= wanted,
@@ -69,7 +72,7 @@ fn differing_elements(
     missing_or_other.chain(surplus).map(|key| (key.clone(), live.get(key).cloned())).collect()
 }
 
-fn differing_chains(family: Family, wanted: &Table, live: &LiveTable) -> BTreeMap<Name, ChainInForce> {
+pub(super) fn differing_chains(family: Family, wanted: &Table, live: &LiveTable) -> BTreeMap<Name, ChainInForce> {
     let wanted_ones = wanted.chains.iter().filter_map(|(name, chain)| match live.chains.get(name) {
         None => Some((name.clone(), ChainInForce::Absent)),
         Some(live) if same_chain(family, chain, live) => None,

@@ -33,6 +33,7 @@ fn table_ops(table: &Table, pending: &Pending) -> Vec<Op> {
     let reshaped = reshaped_sets(pending);
     let chains = chains_to_write(table, pending, &reshaped);
     let mut batch = Batch::default();
+    batch.flags.extend(pending.flags.then_some(Op::AddTable));
     batch.sets(table, pending);
     batch.chains(table, pending, &chains);
     batch.elements(table, pending);
@@ -85,6 +86,7 @@ impl Stmt {
 /// Operations by the place they have in a batch.
 #[derive(Default)]
 struct Batch {
+    flags: Vec<Op>,
     flushes: Vec<Op>,
     set_removals: Vec<Op>,
     hook_removals: Vec<Op>,
@@ -152,6 +154,7 @@ impl Batch {
     /// Deletes come before adds: adding first would overflow a full map (ENFILE). Chains go last, when nothing leads to them any more.
     fn into_ops(self) -> Vec<Op> {
         let order = [
+            self.flags,
             self.flushes,
             self.set_removals,
             self.hook_removals,

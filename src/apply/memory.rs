@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::target::{CommitError, Live, LiveChain, LiveSet, LiveTable, Outcome, Receipt, Remedy, Target};
+use super::target::{CommitError, Live, LiveChain, LiveSet, LiveTable, Outcome, Receipt, Remedy, TableFlags, Target};
 use super::transaction::{Op, Transaction};
 use crate::compile::bytes::Bytes;
 use crate::compile::lower::lower;
@@ -28,6 +28,8 @@ pub struct Memory {
     pub poison: BTreeMap<(Name, Bytes), Remedy>,
     /// How many of the next read-backs fail.
     pub unreadable: usize,
+    /// So many strangers commit something of their own, unseen, right after the next commit.
+    pub intruders: u32,
     generation: u32,
 }
 
@@ -39,10 +41,11 @@ impl Target for Memory {
                 true => Outcome::Done,
                 false => Outcome::Failed(failure.clone()),
             };
-            return Receipt { families: PerFamily::from_fn(failed), bytes: 0 };
+            return Receipt { families: PerFamily::from_fn(failed), ..Receipt::default() };
         }
-        self.generation += 1;
-        Receipt { families: PerFamily::from_fn(|family| self.commit_family(family, transaction)), bytes: 0 }
+        self.generation += 1 + std::mem::take(&mut self.intruders);
+        let families = PerFamily::from_fn(|family| self.commit_family(family, transaction));
+        Receipt { families, bytes: 0, batches: 1 }
     }
 
     fn read_back(&mut self) -> Result<Live, CommitError> {
@@ -98,7 +101,7 @@ fn refusal(errno: i32, what: &str, name: impl std::fmt::Display) -> CommitError 
 fn run(table: &mut Option<LiveTable>, family: Family, op: &Op) -> Result<(), CommitError> {
     match (op, table) {
         (Op::AddTable, table) => {
-            table.get_or_insert_default();
+            table.get_or_insert_default().flags = TableFlags::AsWanted;
             Ok(())
         }
         (_, None) => Err(refusal(ENOENT, "table", family.nft())),

@@ -2,8 +2,10 @@
 
 mod compare;
 mod diff;
+mod drift;
 pub mod memory;
 pub mod netlink;
+mod outline;
 pub mod print;
 pub mod target;
 pub mod transaction;
@@ -11,3 +13,5 @@ pub mod unified;
 
 pub use compare::{compare, learn, seed};
 pub use diff::{diff, rebuild};
+pub use drift::drift;
+pub use outline::deviation;

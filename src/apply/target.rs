@@ -25,6 +25,15 @@ pub trait Target: Send {
     /// # Errors
     /// [`CommitError`] when the kernel does not answer.
     fn generation(&mut self) -> Result<u32, CommitError>;
+
+    /// Reads what can be seen of our tables without their elements: cheap whatever they hold.
+    ///
+    /// # Errors
+    /// As [`Target::read_back`].
+    fn outline(&mut self) -> Result<Outline, CommitError> {
+        let live = self.read_back()?;
+        Ok(PerFamily { v4: live.v4.map(TableOutline::of), v6: live.v6.map(TableOutline::of) })
+    }
 }
 
 /// What became of a transaction.
@@ -34,6 +43,8 @@ pub struct Receipt {
     pub families: PerFamily<Outcome>,
     /// Bytes sent to the kernel.
     pub bytes: usize,
+    /// How many batches took effect: each moves the generation by one.
+    pub batches: u32,
 }
 
 /// How one family fared.
@@ -90,10 +101,48 @@ pub type Live = PerFamily<Option<LiveTable>>;
 /// One table as read back: sets are typed as ours, rules are the kernel's expressions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveTable {
+    /// Whether its flags are the wanted ones.
+    pub flags: TableFlags,
     /// Sets and maps.
     pub sets: BTreeMap<Name, LiveSet>,
     /// Chains.
     pub chains: BTreeMap<Name, LiveChain>,
+}
+
+/// How a table's flags stand to the wanted ones: awake, and owned by this process where that is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TableFlags {
+    /// As wanted.
+    #[default]
+    AsWanted,
+    /// Others; making the table once more sets them.
+    ToSet,
+    /// Others, and the kernel sets the wanted ones only on a new table.
+    ToRebuild,
+}
+
+/// Our tables without elements. `None`: there is no such table.
+pub type Outline = PerFamily<Option<TableOutline>>;
+
+/// Sets and maps by name: shape and number of elements. See [`TableOutline::sets`].
+pub type SetOutlines = BTreeMap<Name, (Option<SetDef>, Option<usize>)>;
+
+/// One table without its sets' elements.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableOutline {
+    /// Flags and chains with their rules; its sets are in `sets`.
+    pub frame: LiveTable,
+    /// Sets and maps: their shape (`None`: none that ferroproxy makes), and how many elements they hold where the kernel tells (6.16).
+    pub sets: SetOutlines,
+}
+
+impl TableOutline {
+    /// The outline of a table that was read whole.
+    fn of(mut table: LiveTable) -> TableOutline {
+        let sets = std::mem::take(&mut table.sets);
+        let sets = sets.into_iter().map(|(name, set)| (name, (set.def, Some(set.elements.len()))));
+        TableOutline { sets: sets.collect(), frame: table }
+    }
 }
 
 /// A set as read back.

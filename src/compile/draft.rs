@@ -18,6 +18,8 @@ pub struct Pending {
     pub absent: bool,
     /// With `absent`: whether the table is there is not known, so whatever is there is to be removed first.
     pub unknown: bool,
+    /// The table is there with other flags, and making it once more sets them.
+    pub flags: bool,
     /// Sets that differ: how they are in force.
     pub sets: BTreeMap<Name, PendingSet>,
     /// Chains that differ: how they are in force.

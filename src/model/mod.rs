@@ -4,6 +4,7 @@
 //! [`crate::source`] turns API objects into these words once, at the front door.
 
 mod config;
+mod drift;
 mod event;
 mod health_checks;
 mod name;
@@ -17,6 +18,7 @@ mod slice;
 pub use config::{
     ApiConfig, Config, ConntrackConfig, LocalDetector, LogConfig, LogFormat, NodePortAddresses, ProxyMode, SourceConfig,
 };
+pub use drift::{Drift, DriftKind};
 pub use event::{Change, Event};
 pub use health_checks::{HealthChecks, ServiceHealth};
 pub use name::{ObjectName, ServicePortName};

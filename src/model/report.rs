@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{PerFamily, Rejection};
+use super::{Drift, PerFamily, Rejection};
 
 /// Whether a sync carried everything or only what changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,4 +104,8 @@ pub struct SyncReport {
     pub rejections: Vec<Rejection>,
     /// Services the kernel refused and that are left out.
     pub quarantined: Vec<String>,
+    /// Whether the whole tables were compared with the kernel's, and everything was readable.
+    pub audited: bool,
+    /// What somebody else had changed, found by that comparison.
+    pub drift: Vec<Drift>,
 }

@@ -133,6 +133,8 @@ pub(super) fn test_report(kind: crate::model::SyncKind) -> SyncReport {
         hints_unused: crate::model::PerFamily::default(),
         rejections: Vec::new(),
         quarantined: Vec::new(),
+        audited: false,
+        drift: Vec::new(),
     }
 }
 

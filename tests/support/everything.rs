@@ -97,6 +97,7 @@ pub fn expected(table: &Table, family: Family) -> LiveTable {
         rules: chain.rules.iter().map(|rule| Some(lower(rule, family))).collect(),
     };
     LiveTable {
+        flags: Default::default(),
         sets: table.sets.iter().map(|(name, s)| (name.clone(), set(s))).collect(),
         chains: table.chains.iter().map(|(name, c)| (name.clone(), chain(c))).collect(),
     }

@@ -1,5 +1,7 @@
 //! Committing what is pending, and following the advice of errors.
 
+use std::time::Instant;
+
 use tracing::{debug, info, warn};
 
 use super::{Engine, TRIES};
@@ -9,9 +11,11 @@ use crate::apply::{diff, rebuild};
 use crate::model::{Family, FamilyOutcome, PerFamily};
 
 impl<T: Target> Engine<T> {
-    /// Commits what is pending, following each error's own advice, a bounded number of times.
-    pub(super) fn commit(&mut self) -> Committed {
-        let mut committed = Committed::default();
+    /// Commits what is pending, following each error's own advice, a bounded number of times. Families that failed lately wait for their
+    /// time; without a time (`None`), none does.
+    pub(super) fn commit(&mut self, now: Option<Instant>) -> Committed {
+        let held = self.families.iter().filter(|family| now.is_some_and(|now| self.holds.is_held(**family, now)));
+        let mut committed = Committed { held: held.copied().collect(), ..Committed::default() };
         let mut tries = TRIES;
         while let Some(left) = tries.checked_sub(1) {
             tries = left;
@@ -35,8 +39,20 @@ impl<T: Target> Engine<T> {
             }
         }
         self.quarantine.end_probation();
-        self.failing = committed.families.iter().any(|(_, outcome)| !outcome.is_ok());
+        self.settle_holds(&mut committed);
         committed
+    }
+
+    /// Notes which families failed and when to try them again; those that were held back fail as they did before.
+    fn settle_holds(&mut self, committed: &mut Committed) {
+        for family in self.families.clone() {
+            let outcome = committed.families.get_mut(family);
+            match (outcome, committed.held.contains(&family)) {
+                (outcome, true) => *outcome = FamilyOutcome::Failed(self.holds.reason(family).to_owned()),
+                (FamilyOutcome::Failed(reason), false) => self.holds.failed(family, reason, Instant::now()),
+                (_, false) => self.holds.succeeded(family),
+            }
+        }
     }
 
     /// What differs; where that was refused once more, a table from nothing.
@@ -49,15 +65,16 @@ impl<T: Target> Engine<T> {
                 *transaction.families.get_mut(*family) = rebuild(table);
             }
         }
+        committed.held.iter().for_each(|family| transaction.families.get_mut(*family).clear());
         transaction
     }
 
-    /// Commits. What others have committed since our last look stays to be seen by the next audit.
+    /// Commits. Each batch moves the generation by one, past zero: where it stands elsewhere afterwards, others have committed too, before
+    /// or meanwhile, and the next look sees it.
     fn send(&mut self, transaction: &Transaction) -> Receipt {
-        let undisturbed = !self.is_disturbed();
         let receipt = self.target.commit(transaction);
-        if undisturbed {
-            self.generation = self.target.generation().ok();
+        for _ in 0..receipt.batches {
+            self.generation = self.generation.map(|then| then.checked_add(1).unwrap_or(1));
         }
         receipt
     }
@@ -116,6 +133,8 @@ pub(super) struct Committed {
     pub(super) tried_afresh: bool,
     /// How many services were left out.
     pub(super) left_out: usize,
+    /// Families that were not tried: their time has not come.
+    pub(super) held: Vec<Family>,
 }
 
 impl Committed {

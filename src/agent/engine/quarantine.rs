@@ -29,6 +29,11 @@ impl Quarantine {
         self.services.iter().map(ToString::to_string).collect()
     }
 
+    /// Whether nobody is left out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.services.is_empty()
+    }
+
     /// Lets these be tried again. Refused once more, they are left out without further ado.
     pub(super) fn release(&mut self, is_due: impl Fn(&ObjectName) -> bool) {
         let (due, stay) = std::mem::take(&mut self.services).into_iter().partition(is_due);
@@ -43,15 +48,14 @@ impl Quarantine {
 }
 
 impl<T: Target> Engine<T> {
-    /// Puts what is left out back into the wanted ruleset: the refusal may have been somebody else's doing. Says whether there was any.
-    pub(super) fn try_quarantined(&mut self, snapshot: &Snapshot) -> bool {
+    /// Puts what is left out back into the wanted ruleset: the refusal may have been somebody else's doing.
+    pub(super) fn try_quarantined(&mut self, snapshot: &Snapshot) {
         let names = self.quarantine.services.clone();
         let routes = self.routes(snapshot, names.iter());
         self.quarantine.release(|_| true);
         if let Some(compiler) = &mut self.compiler {
             compiler.update(routes);
         }
-        !names.is_empty()
     }
 
     /// Leaves out the services whose elements were refused once more after a fresh try. Says whether there were any.

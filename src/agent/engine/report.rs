@@ -9,7 +9,7 @@ use super::{Arrivals, Engine};
 use crate::apply::target::Target;
 use crate::compile::Compiler;
 use crate::model::{
-    Family, FamilyOutcome, HintsUnused, NoLocalEndpoints, PerFamily, Rejection, Stage, SyncKind, SyncReport,
+    Drift, Family, FamilyOutcome, HintsUnused, NoLocalEndpoints, PerFamily, Rejection, Stage, SyncKind, SyncReport,
 };
 use crate::policy::{HintsIgnored, PortRoutes, Route};
 use crate::state::Changes;
@@ -24,6 +24,7 @@ impl<T: Target> Engine<T> {
         arrivals: &Arrivals,
         times: Times,
         committed: Committed,
+        drift: Option<Vec<Drift>>,
     ) -> SyncReport {
         let (ended, ended_at) = (Instant::now(), Timestamp::now());
         let since = |trigger: &Timestamp| Duration::try_from(ended_at.duration_since(*trigger)).unwrap_or_default();
@@ -43,10 +44,10 @@ impl<T: Target> Engine<T> {
             families,
             stages: vec![
                 (Stage::Queue, times.begun.saturating_duration_since(first)),
-                (Stage::Compile, times.compiled - times.begun),
+                (Stage::Compile, times.compiled.saturating_duration_since(times.begun)),
                 (Stage::Commit, ended - times.compiled),
             ],
-            duration: ended - times.begun,
+            duration: ended.saturating_duration_since(times.begun),
             programming_latencies: triggers.map(since).collect(),
             event_latencies: events.iter().map(|at| ended.saturating_duration_since(*at)).collect(),
             service_changes: changes.service_events,
@@ -59,6 +60,8 @@ impl<T: Target> Engine<T> {
             hints_unused: PerFamily::from_fn(|family| counts.get(family).hints),
             rejections,
             quarantined: self.quarantine.names(),
+            audited: drift.is_some(),
+            drift: drift.unwrap_or_default(),
         }
     }
 

@@ -90,7 +90,7 @@ fn a_family_that_gives_up_does_not_hold_the_other_back() {
     let (_, engine) = running(&[1]);
     let of = |v4: Remedy, v6: Remedy| {
         let families = PerFamily { v4: Outcome::Failed(error(v4)), v6: Outcome::Failed(error(v6)) };
-        Receipt { families, bytes: 0 }
+        Receipt { families, ..Receipt::default() }
     };
     let ops = || vec![crate::apply::transaction::Op::AddTable];
     let both = Transaction { families: PerFamily { v4: ops(), v6: ops() } };
@@ -181,4 +181,62 @@ fn latencies_are_those_of_changes_in_force_and_of_our_own_time() {
     engine.target_mut().failures = vec![error(Remedy::GiveUp)];
     let report = sync(&mut state, &mut engine);
     assert!(report.programming_latencies.is_empty() && report.event_latencies.is_empty(), "nothing is in force");
+}
+
+#[test]
+fn what_others_commit_while_we_do_is_seen() {
+    let (mut state, mut engine) = running(&[1]);
+    assert_eq!(engine.look(None), Finding::Untouched);
+    state.apply(service(2));
+    engine.target_mut().intruders = 1;
+    sync(&mut state, &mut engine);
+    assert!(engine.is_disturbed(), "the generation moved by more than our own batch");
+}
+
+#[test]
+fn a_look_tells_other_peoples_business_from_ours() {
+    let (_, mut engine) = running(&[1]);
+    engine.target_mut().disturb();
+    let Finding::Unproven(generation) = engine.look(None) else { panic!("nothing of ours has changed") };
+    engine.target_mut().live.v6.as_mut().unwrap().sets.get_mut("services").unwrap().elements.clear();
+    assert_eq!(engine.look(Some(generation)), Finding::Unproven(generation), "the same outline is not taken twice");
+    let Finding::Deviates(what) = engine.look(None) else { panic!("fewer elements") };
+    assert!(what.contains("ip6") && what.contains("services"), "{what}");
+    let report = engine.repair();
+    let [drift] = &report.drift[..] else { panic!("{:?}", report.drift) };
+    assert_eq!((drift.family, drift.kind), (Family::V6, crate::model::DriftKind::Elements));
+    assert!(drift.change.contains("1 elements differ: +fd00:96::1 . tcp . 80"), "{}", drift.change);
+    assert_eq!(engine.look(None), Finding::Untouched);
+}
+
+#[test]
+fn what_is_pending_anyway_is_not_somebody_elses_doing() {
+    let (mut state, mut engine) = running(&[1]);
+    engine.target_mut().failures = vec![error(Remedy::GiveUp)];
+    state.apply(service(2));
+    assert!(!sync(&mut state, &mut engine).families.v4.is_ok());
+    let report = engine.repair();
+    assert!(report.audited && report.drift.is_empty() && has(&engine, 2), "{:?}", report.drift);
+}
+
+#[test]
+fn a_family_that_failed_waits_for_its_time_whatever_happens() {
+    let (mut state, mut engine) = running(&[1]);
+    engine.target_mut().failures = vec![error(Remedy::GiveUp)];
+    state.apply(service(2));
+    assert!(!sync(&mut state, &mut engine).families.v4.is_ok());
+    let due = engine.retry_at().expect("it is tried again");
+    let generation = engine.target_mut().generation();
+    state.apply(service(3));
+    let report = sync(&mut state, &mut engine);
+    assert_eq!(
+        report.families.v4,
+        crate::model::FamilyOutcome::Failed(error(Remedy::GiveUp).to_string()),
+        "it is not well yet"
+    );
+    assert_eq!((engine.target_mut().generation(), engine.retry_at()), (generation, Some(due)), "nothing was tried");
+    let changes = state.take_changes();
+    let report =
+        engine.sync_at(due + std::time::Duration::from_secs(1), state.snapshot(), changes, &Arrivals::default());
+    assert!(report.families.v4.is_ok() && has(&engine, 2) && has(&engine, 3) && !engine.is_failing());
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::attr::{Attrs, Writer, attrs};
 use super::element::{self, LIST_ELEMENTS, LIST_SET, Purpose};
 use super::message::{ACK, APPEND, CREATE, FLAGS_AT, HEADERS, Head, Kind, TABLE_ATTR, message, messages};
-use super::{chain, set};
+use super::{chain, set, table};
 use crate::apply::transaction::{Op, Transaction};
 use crate::compile::bytes::Bytes;
 use crate::compile::ruleset::{Element, Name, SetDef, TABLE};
@@ -50,7 +50,11 @@ impl Batch {
         for family in families {
             for (at, op) in tx.families.get(*family).iter().enumerate() {
                 batch.ops.push((batch.seq.wrapping_add(1), *family, at));
-                batch.op(*family, op);
+                let goes = matches!(tx.families.get(*family).get(at + 1), Some(Op::DeleteTable));
+                match op {
+                    Op::AddTable => batch.add(Kind::NEW_TABLE, CREATE, *family, |w| table::encode(w, !goes)),
+                    op => batch.op(*family, op),
+                }
             }
         }
         batch.ask_for_ack();
@@ -121,7 +125,7 @@ impl Batch {
 
     fn op(&mut self, family: Family, op: &Op) {
         match op {
-            Op::AddTable => self.add(Kind::NEW_TABLE, CREATE, family, |w| w.put_str(1, TABLE)),
+            Op::AddTable => self.add(Kind::NEW_TABLE, CREATE, family, |w| table::encode(w, true)),
             Op::DeleteTable => self.add(Kind::DEL_TABLE, 0, family, |w| w.put_str(1, TABLE)),
             Op::AddSet(name, def) => {
                 let id = self.seq;

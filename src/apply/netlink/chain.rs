@@ -48,7 +48,9 @@ pub(super) fn encode(w: &mut Writer, name: &Name, hook: Option<Hook>) {
 pub(super) fn decode(body: &[u8]) -> Option<(Name, LiveChain)> {
     let chain = by_kind::<8>(body);
     let at = |kind: u16| chain[usize::from(kind)];
-    let hook = at(HOOK).and_then(|hook| {
+    // A base chain with another policy counts as one without a hook: it is made anew.
+    let accepts = u32_of(at(POLICY)).is_none_or(|policy| policy == POLICY_ACCEPT);
+    let hook = at(HOOK).filter(|_| accepts).and_then(|hook| {
         let [_, point, priority] = by_kind::<3>(hook);
         decode_hook(str_of(at(TYPE))?, u32_of(point)?, u32_of(priority)? as i32)
     });

@@ -14,7 +14,10 @@ pub(super) fn commit(socket: &mut Socket, tx: &Transaction, options: Options) ->
     let touched: Vec<Family> = tx.touched().collect();
     let mut receipt = Receipt::default();
     let refused = match send(socket, tx, &touched, options, &mut receipt.bytes) {
-        Ok(()) => return receipt,
+        Ok(sent) => {
+            receipt.batches += u32::from(sent);
+            return receipt;
+        }
         Err(refused) => refused,
     };
     let each_alone = touched.len() > 1 && refused.is_of_content;
@@ -23,7 +26,8 @@ pub(super) fn commit(socket: &mut Socket, tx: &Transaction, options: Options) ->
             true => send(socket, tx, &[family], options, &mut receipt.bytes).map_err(|refused| refused.error),
             false => Err(refused.error.clone()),
         };
-        *receipt.families.get_mut(family) = outcome.map_or_else(Outcome::Failed, |()| Outcome::Done);
+        receipt.batches += u32::from(outcome == Ok(true));
+        *receipt.families.get_mut(family) = outcome.map_or_else(Outcome::Failed, |_| Outcome::Done);
     }
     receipt
 }
@@ -34,18 +38,19 @@ struct Refused {
     is_of_content: bool,
 }
 
+/// Sends some families of a transaction as one batch. Says whether there was anything to send.
 fn send(
     socket: &mut Socket,
     tx: &Transaction,
     families: &[Family],
     options: Options,
     sent: &mut usize,
-) -> Result<(), Refused> {
+) -> Result<bool, Refused> {
     let batch = Batch::encode(tx, families, socket.seq(), options);
-    let Some(acked_seq) = batch.acked_seq() else { return Ok(()) };
+    let Some(acked_seq) = batch.acked_seq() else { return Ok(false) };
     *sent += batch.bytes().len();
     match socket.transact(batch.bytes(), acked_seq, batch.last_seq()) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
         Err(Failure::Trouble(error)) => {
             // Too long together may be short enough alone; anything else says nothing about what is in the batch.
             let is_of_content = error.errno == Some(rustix::io::Errno::MSGSIZE.raw_os_error());

@@ -6,7 +6,7 @@ use super::attr::{Writer, attrs, by_kind, u32_of};
 use super::element::{self, LIST_ELEMENTS, LIST_SET};
 use super::message::{DUMP, DUMP_INTERRUPTED, Head, Kind, TABLE_ATTR, family_number, is_ours, message};
 use super::socket::{Failure, Refusal, Socket, trouble};
-use super::{chain, errno, set};
+use super::{chain, errno, set, table};
 use crate::apply::target::{CommitError, Live, LiveChain, LiveSet, LiveTable, Remedy};
 use crate::compile::ruleset::{Name, SetDef, TABLE};
 use crate::model::{Family, PerFamily};
@@ -54,13 +54,8 @@ fn tables(socket: &mut Socket) -> Result<Live, CommitError> {
 }
 
 fn table(socket: &mut Socket, family: Family) -> Result<Option<LiveTable>, CommitError> {
-    let request = one(socket, Kind::GET_TABLE, Some(family), 0, |w| w.put_str(TABLE_ATTR, TABLE));
-    match socket.request(&request, false, |_| ()) {
-        Ok(()) => {}
-        Err(Failure::Refused(refusals)) if refusals.iter().all(is_absent) => return Ok(None),
-        Err(failure) => return Err(explain(failure, "reading the table")),
-    }
-    let mut table = LiveTable { sets: BTreeMap::new(), chains: chains(socket, family)? };
+    let Some(flags) = table::flags(socket, family)? else { return Ok(None) };
+    let mut table = LiveTable { flags, sets: BTreeMap::new(), chains: chains(socket, family)? };
     for (name, def) in set_defs(socket, family)? {
         let set = live_set(socket, family, &name, def)?;
         table.sets.insert(name, set);
@@ -70,17 +65,21 @@ fn table(socket: &mut Socket, family: Family) -> Result<Option<LiveTable>, Commi
 }
 
 /// ENOENT, or a kernel without the family.
-fn is_absent(refusal: &Refusal) -> bool {
+pub(super) fn is_absent(refusal: &Refusal) -> bool {
     use rustix::io::Errno;
     matches!(Errno::from_raw_os_error(refusal.errno), Errno::NOENT | Errno::AFNOSUPPORT | Errno::OPNOTSUPP)
 }
 
-fn chains(socket: &mut Socket, family: Family) -> Result<BTreeMap<Name, LiveChain>, CommitError> {
+pub(super) fn chains(socket: &mut Socket, family: Family) -> Result<BTreeMap<Name, LiveChain>, CommitError> {
     let bodies = dump(socket, Kind::GET_CHAIN, family, |w| w.put_str(TABLE_ATTR, TABLE), "reading the chains")?;
     Ok(bodies.iter().filter(|body| is_ours(body)).filter_map(|body| chain::decode(body)).collect())
 }
 
-fn rules(socket: &mut Socket, family: Family, chains: &mut BTreeMap<Name, LiveChain>) -> Result<(), CommitError> {
+pub(super) fn rules(
+    socket: &mut Socket,
+    family: Family,
+    chains: &mut BTreeMap<Name, LiveChain>,
+) -> Result<(), CommitError> {
     let bodies = dump(socket, Kind::GET_RULE, family, |w| w.put_str(TABLE_ATTR, TABLE), "reading the rules")?;
     let rules = bodies.iter().filter(|body| is_ours(body)).filter_map(|body| chain::decode_rule(body, family));
     for (chain, rule) in rules {
@@ -93,7 +92,8 @@ fn rules(socket: &mut Socket, family: Family, chains: &mut BTreeMap<Name, LiveCh
 
 fn set_defs(socket: &mut Socket, family: Family) -> Result<Vec<(Name, Option<SetDef>)>, CommitError> {
     let bodies = dump(socket, Kind::GET_SET, family, |w| w.put_str(TABLE_ATTR, TABLE), "reading the sets")?;
-    Ok(bodies.iter().filter(|body| is_ours(body)).filter_map(|body| set::decode(body)).collect())
+    let named = bodies.iter().filter(|body| is_ours(body) && !set::is_anonymous(body));
+    Ok(named.filter_map(|body| set::decode(body)).collect())
 }
 
 /// A set with its elements; one that holds what ferroproxy never writes is none of its shape.
@@ -117,7 +117,7 @@ fn live_set(socket: &mut Socket, family: Family, name: &Name, def: Option<SetDef
 }
 
 /// The attributes of every object of a kind; taken anew while others change the ruleset.
-fn dump(
+pub(super) fn dump(
     socket: &mut Socket,
     kind: Kind,
     family: Family,
@@ -155,13 +155,19 @@ fn is_interrupted(refusal: &Refusal) -> bool {
     refusal.errno == rustix::io::Errno::INTR.raw_os_error()
 }
 
-fn one(socket: &Socket, kind: Kind, family: Option<Family>, flags: u16, fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
+pub(super) fn one(
+    socket: &Socket,
+    kind: Kind,
+    family: Option<Family>,
+    flags: u16,
+    fill: impl FnOnce(&mut Writer),
+) -> Vec<u8> {
     let mut w = Writer::default();
     message(&mut w, Head { kind, flags, family, seq: socket.seq().wrapping_add(1) }, fill);
     w.bytes
 }
 
-fn explain(failure: Failure, what: &str) -> CommitError {
+pub(super) fn explain(failure: Failure, what: &str) -> CommitError {
     match failure {
         Failure::Trouble(error) => error,
         Failure::Refused(refusals) => {

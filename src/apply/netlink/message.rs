@@ -35,7 +35,7 @@ impl Kind {
     pub(super) const BATCH_END: Kind = Kind(0x11);
     /// `NFT_MSG_NEWTABLE`.
     pub(super) const NEW_TABLE: Kind = Kind::nft(0);
-    /// `NFT_MSG_GETTABLE`.
+    /// `NFT_MSG_GETTABLE`, answered by a [`Kind::NEW_TABLE`].
     pub(super) const GET_TABLE: Kind = Kind::nft(1);
     /// `NFT_MSG_DELTABLE`.
     pub(super) const DEL_TABLE: Kind = Kind::nft(2);

@@ -12,9 +12,11 @@ mod errno;
 mod expr;
 mod field;
 mod message;
+mod outline;
 mod probe;
 mod set;
 mod socket;
+mod table;
 mod userdata;
 
 pub use probe::{FamilySupport, Probe};
@@ -24,7 +26,7 @@ use batch::{Batch, Options};
 use rustix::io::Errno;
 use socket::Socket;
 
-use super::target::{CommitError, Live, Receipt, Target};
+use super::target::{CommitError, Live, Outline, Receipt, Target};
 use super::transaction::Transaction;
 
 /// nf_tables of one network namespace: the one of the thread that opened it.
@@ -106,6 +108,10 @@ impl Target for Netlink {
 
     fn generation(&mut self) -> Result<u32, CommitError> {
         dump::generation(&mut self.socket)
+    }
+
+    fn outline(&mut self) -> Result<Outline, CommitError> {
+        outline::outline(&mut self.socket)
     }
 }
 

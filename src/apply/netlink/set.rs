@@ -21,6 +21,8 @@ mod kind {
     pub(super) const USERDATA: u16 = 13;
 }
 
+/// `NFT_SET_ANONYMOUS`.
+const ANONYMOUS: u32 = 0x1;
 /// `NFT_SET_INTERVAL`.
 const INTERVAL: u32 = 0x4;
 /// `NFT_SET_MAP`.
@@ -99,6 +101,11 @@ fn flags(def: &SetDef) -> u32 {
         flags |= LEARNED;
     }
     flags
+}
+
+/// Whether a set belongs to the rule that uses it, and goes with it. ferroproxy makes none.
+pub(super) fn is_anonymous(body: &[u8]) -> bool {
+    u32_of(by_kind::<4>(body)[usize::from(kind::FLAGS)]).is_some_and(|flags| flags & ANONYMOUS != 0)
 }
 
 /// Reads a set's name and shape; the shape is `None` when ferroproxy makes no such set.

@@ -5,7 +5,7 @@ use prometheus::{
 };
 
 use super::registered;
-use crate::model::{Family, HintsUnused, ObjectKind, Stage, SyncReport};
+use crate::model::{DriftKind, Family, FamilyOutcome, HintsUnused, ObjectKind, Stage, SyncReport};
 
 type Result<T> = std::result::Result<T, prometheus::Error>;
 
@@ -26,6 +26,9 @@ pub(super) struct Own {
     elements: IntGauge,
     quarantined: IntGauge,
     hints_unused: IntGaugeVec,
+    audits: IntCounter,
+    drift: IntGauge,
+    drift_repairs: IntCounterVec,
     rejected: IntCounterVec,
     watch_restarts: IntCounterVec,
 }
@@ -64,6 +67,13 @@ impl Own {
                     &["ip_family", "reason"],
                 ),
             )?,
+            audits: total(r, "audits_total", "Comparisons of the whole tables with the kernel's")?,
+            drift: number(r, "drift_objects", "Objects of ours that others changed and that are not repaired yet")?,
+            drift_repairs: by_kind(
+                r,
+                "drift_repairs_total",
+                "Objects of ours that others changed and that were repaired",
+            )?,
             rejected: by_kind(r, "rejected_objects_total", "Objects that could not be used, in whole or in part")?,
             watch_restarts: by_kind(r, "watch_restarts_total", "Watches that ended and began anew")?,
         };
@@ -78,6 +88,9 @@ impl Own {
             self.stages.with_label_values(&[stage_name(stage)]);
         }
         Family::ALL.into_iter().for_each(|family| self.hints(family, HintsUnused::default()));
+        for kind in DriftKind::ALL {
+            self.drift_repairs.with_label_values(&[kind.name()]);
+        }
         for kind in KINDS.map(|kind| kind.to_string()) {
             self.rejected.with_label_values(&[&kind]);
             self.watch_restarts.with_label_values(&[&kind]);
@@ -95,12 +108,29 @@ impl Own {
         self.elements.set(report.elements as i64);
         self.quarantined.set(report.quarantined.len() as i64);
         report.hints_unused.iter().for_each(|(family, unused)| self.hints(family, *unused));
+        if report.audited {
+            self.audited(report);
+        } else if report.families.iter().all(|(_, outcome)| outcome.is_ok()) {
+            self.drift.set(0);
+        }
     }
 
     fn hints(&self, family: Family, HintsUnused { incomplete, no_zone, not_for_us }: HintsUnused) {
         for (reason, count) in [("incomplete", incomplete), ("no_zone", no_zone), ("not_for_us", not_for_us)] {
             self.hints_unused.with_label_values(&[family.kubernetes(), reason]).set(count as i64);
         }
+    }
+
+    fn audited(&self, report: &SyncReport) {
+        self.audits.inc();
+        let mut left = 0;
+        for drift in &report.drift {
+            match report.families.get(drift.family) {
+                FamilyOutcome::Failed(_) => left += 1,
+                _ => self.drift_repairs.with_label_values(&[drift.kind.name()]).inc(),
+            }
+        }
+        self.drift.set(left);
     }
 
     pub(super) fn rejected(&self, kind: ObjectKind) {
