@@ -27,9 +27,9 @@ use crate::state::State;
 pub use engine::{Arrivals, Engine};
 use health::HealthPorts;
 use pace::Pace;
-pub use plan::plan;
+pub use plan::{plan, plan_iptables};
 use settings::waits_for_addresses;
-pub use settings::{settings, waits_for_node};
+pub use settings::{iptables_settings, on_loopback, settings, waits_for_node};
 
 /// The most batches taken in before a sync: events that arrive during a commit ride in the next one, but none waits for ever.
 const BATCHES_A_SYNC: usize = 4096;
