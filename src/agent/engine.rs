@@ -19,7 +19,8 @@ use crate::compile::draft::Pending;
 use crate::model::{Config, Family, NoLocalEndpoints, ObjectName, PerFamily, Rejection, SyncKind, SyncReport};
 use crate::state::{Changes, Snapshot};
 use quarantine::Quarantine;
-use report::{Times, count_no_local};
+use report::Times;
+pub(super) use report::count_no_local;
 
 /// How often a transaction is tried in one sync before it is left to the next.
 const TRIES: usize = 4;

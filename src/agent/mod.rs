@@ -3,6 +3,7 @@
 mod engine;
 mod flows;
 mod health;
+mod iptables;
 mod pace;
 mod plan;
 mod settings;
@@ -26,6 +27,7 @@ use crate::state::State;
 
 pub use engine::{Arrivals, Engine};
 use health::HealthPorts;
+pub use iptables::IptablesEngine;
 use pace::Pace;
 pub use plan::{plan, plan_iptables};
 use settings::waits_for_addresses;

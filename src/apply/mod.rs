@@ -2,6 +2,7 @@
 
 mod compare;
 mod diff;
+pub mod iptables;
 pub mod memory;
 pub mod netlink;
 pub mod print;

@@ -5,6 +5,7 @@
 
 mod config;
 mod event;
+mod figures;
 mod health_checks;
 mod name;
 mod net;
@@ -18,6 +19,7 @@ pub use config::{
     ApiConfig, Config, ConntrackConfig, LocalDetector, LogConfig, LogFormat, NodePortAddresses, ProxyMode, SourceConfig,
 };
 pub use event::{Change, Event};
+pub use figures::IptablesFigures;
 pub use health_checks::{HealthChecks, ServiceHealth};
 pub use name::{ObjectName, ServicePortName};
 pub use net::{EndpointAddr, Family, PerFamily, Protocol};

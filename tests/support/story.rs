@@ -34,6 +34,7 @@ impl Environment for NoEnvironment {
 
 impl Story {
     /// Reads a story.
+    #[allow(dead_code)]
     pub(crate) fn read(dir: &Path) -> Story {
         Story::read_as(dir, None)
     }
@@ -52,6 +53,7 @@ impl Story {
     }
 
     /// The compiler after the story.
+    #[allow(dead_code)]
     pub(crate) fn compile(&self) -> Compiler {
         plan(&self.config, self.state.snapshot(), &Family::ALL, Default::default()).0
     }

@@ -81,7 +81,7 @@ fn element_count(compiler: &Compiler) -> usize {
 }
 
 /// Ports whose Local policy finds no local endpoint while there are others; `None` when there are none.
-pub(super) fn count_no_local(ports: &[PortRoutes]) -> Option<PerFamily<NoLocalEndpoints>> {
+pub(in crate::agent) fn count_no_local(ports: &[PortRoutes]) -> Option<PerFamily<NoLocalEndpoints>> {
     let mut counts = PerFamily::<NoLocalEndpoints>::default();
     for port in ports {
         let count = counts.get_mut(port.family);

@@ -53,7 +53,8 @@ impl IptablesCompiler {
         Restore { families: PerFamily::from_fn(|family| self.restore_family(family)) }
     }
 
-    fn restore_family(&self, family: Family) -> Vec<TableRestore> {
+    /// What is pending in a family.
+    pub fn restore_family(&self, family: Family) -> Vec<TableRestore> {
         let pending = self.pending.get(family);
         let own = pending.own.iter().map(|(name, body)| (Table::Nat, name.clone(), body.clone()));
         let shared = pending.shared.iter();

@@ -36,6 +36,11 @@ impl TableRestore {
         self.chains.is_empty() && self.jumps.is_empty() && self.unjumped.is_empty()
     }
 
+    /// How many chains go.
+    pub fn gone(&self) -> usize {
+        self.chains.values().filter(|body| body.is_none()).count()
+    }
+
     /// How many rules it writes.
     pub fn rules(&self) -> usize {
         self.chains.values().flatten().map(|body| lines(body)).sum::<usize>() + self.jumps.len()
