@@ -124,14 +124,39 @@ fn configz_shows_the_file_with_its_defaults() {
 
 #[test]
 fn modes_that_do_not_exist_are_refused_by_name() {
-    let refused = file(&format!("{HEAD}mode: iptables\n"), "").expect_err("refused");
-    assert!(matches!(&refused, ConfigError::Mode { mode, .. } if mode == "iptables"), "{refused}");
-    assert!(refused.to_string().contains("does not exist in ferroproxy yet"), "{refused}");
+    let refused = file(&format!("{HEAD}mode: ipvs\n"), "").expect_err("refused");
+    assert!(matches!(&refused, ConfigError::Mode { mode, .. } if mode == "ipvs"), "{refused}");
     assert_eq!(ConfigError::EXIT_CODE, 2);
     assert!(message(file(&format!("{HEAD}mode: ipvs\n"), "")).contains("--proxy-mode=nftables"));
     assert!(message(file(&format!("{HEAD}mode: ebpf\n"), "--proxy-mode=nftables")).contains("mode: \"ebpf\""));
-    assert!(message(flags("--master a --proxy-mode iptables")).contains("\"iptables\""));
     assert!(message(flags("--master a --proxy-mode foo")).contains("--proxy-mode: \"foo\""));
+}
+
+#[test]
+fn in_iptables_mode_its_section_and_its_defaults_count() {
+    let text = "mode: iptables\niptables: {masqueradeBit: 9, syncPeriod: 1m}\nnftables: {masqueradeAll: true}\n";
+    let (config, warnings) = file(&format!("{HEAD}clusterCIDR: 10.0.0.0/8\n{text}"), "").expect("resolved");
+    assert_eq!((config.mode, config.mode_is_free), (ProxyMode::Iptables, false));
+    assert_eq!((config.masquerade_bit, config.masquerade_all), (9, false));
+    assert_eq!((config.sync_period, config.min_sync_period), (Duration::from_secs(60), Duration::from_secs(1)));
+    assert_eq!(config.node_port_addresses, NodePortAddresses::All);
+    assert!(config.localhost_node_ports);
+    assert_eq!(warnings, ["nftables.masqueradeAll has no effect in iptables mode; set iptables.masqueradeAll"]);
+
+    let line = "--master a --proxy-mode iptables --cluster-cidr 10.0.0.0/8 --masquerade-bit 3 --iptables-localhost-nodeports=false";
+    let (config, warnings) = flags(line).expect("resolved");
+    assert_eq!((config.mode, config.masquerade_bit, config.localhost_node_ports), (ProxyMode::Iptables, 3, false));
+    assert_eq!(config.configz.pointer("/kubeproxy.config.k8s.io/mode"), Some(&serde_json::json!("iptables")));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert!(message(flags("--master a --proxy-mode iptables --masquerade-bit 40")).contains("--masquerade-bit: 40"));
+}
+
+#[test]
+fn a_mode_nobody_chose_is_free() {
+    let free =
+        |text: &str, line: &str| file(&format!("{HEAD}{text}clusterCIDR: 10.0.0.0/8\n"), line).expect("resolved").0;
+    assert!(free("", "").mode_is_free && free("mode: \"\"\n", "").mode_is_free);
+    assert!(!free("mode: nftables\n", "").mode_is_free && !free("", "--proxy-mode=nftables").mode_is_free);
 }
 
 #[test]

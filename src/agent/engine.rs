@@ -22,7 +22,8 @@ use crate::model::{Config, Drift, Family, ObjectName, PerFamily, Rejection, Sync
 use crate::state::{Changes, Snapshot};
 use holds::Holds;
 use quarantine::Quarantine;
-use report::{Counts, Times, count};
+use report::Times;
+pub(super) use report::{Counts, count, total};
 pub use watch::Finding;
 
 /// How often a transaction is tried in one sync before it is left to the next.

@@ -4,6 +4,7 @@ mod engine;
 mod flows;
 mod guard;
 mod health;
+mod iptables;
 mod pace;
 mod plan;
 mod settings;
@@ -28,10 +29,11 @@ use crate::state::{Snapshot, State};
 pub use engine::{Arrivals, Engine, Finding};
 use guard::Guard;
 use health::HealthPorts;
+pub use iptables::IptablesEngine;
 use pace::Pace;
-pub use plan::plan;
+pub use plan::{plan, plan_iptables};
 use settings::waits_for_addresses;
-pub use settings::{settings, waits_for_node};
+pub use settings::{iptables_settings, on_loopback, settings, waits_for_node};
 
 /// The most batches taken in before a sync: events that arrive during a commit ride in the next one, but none waits for ever.
 const BATCHES_A_SYNC: usize = 4096;

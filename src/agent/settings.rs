@@ -1,13 +1,14 @@
 //! The settings of the rules, from the configuration and what is known of the node and the cluster.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
+use crate::compile::iptables;
 use crate::compile::settings::{NodePorts, Settings};
 use crate::compile::treatment::Locality;
-use crate::model::{Config, Family, LocalDetector, Node, NodePortAddresses, PerFamily};
+use crate::model::{Config, Family, LocalDetector, Node, NodePortAddresses, PerFamily, ProxyMode};
 use crate::state::Snapshot;
 
 /// The settings for what is known now.
@@ -22,6 +23,28 @@ pub fn settings(config: &Config, snapshot: &Snapshot, families: &[Family]) -> Se
         node_ips: PerFamily::from_fn(|family| primary(config, node, family)),
         service_cidrs: snapshot.service_cidrs.values().flat_map(|cidr| cidr.cidrs.iter().copied()).collect(),
     }
+}
+
+/// The settings of iptables mode for what is known now.
+pub fn iptables_settings(config: &Config, snapshot: &Snapshot, families: &[Family]) -> iptables::Settings {
+    iptables::Settings {
+        common: settings(config, snapshot, families),
+        localhost_node_ports: on_loopback(config),
+        tcp_be_liberal: config.conntrack.tcp_be_liberal,
+    }
+}
+
+/// Whether IPv4 node ports are to answer on loopback addresses: only in iptables mode, and where these are among the addresses chosen.
+pub fn on_loopback(config: &Config) -> bool {
+    let chosen = match &config.node_port_addresses {
+        NodePortAddresses::All => true,
+        NodePortAddresses::Primary => false,
+        NodePortAddresses::Cidrs(nets) => {
+            let mut v4 = nets.iter().filter(|net| Family::of_net(**net) == Family::V4).peekable();
+            v4.peek().is_none() || v4.any(|net| net.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)))
+        }
+    };
+    config.mode == ProxyMode::Iptables && config.localhost_node_ports && chosen
 }
 
 /// Whether rules cannot be written before the own Node is known, and before it has what is asked of it.
@@ -66,7 +89,8 @@ pub(super) fn node_ports(config: &Config, snapshot: &Snapshot, family: Family) -
             if nets.is_empty() || nets.iter().any(|net| net.prefix_len() == 0) {
                 return NodePorts::All;
             }
-            let own = local_addresses(snapshot).into_iter().filter(|ip| !ip.is_loopback());
+            let answers = |ip: &IpAddr| !ip.is_loopback() || (family == Family::V4 && on_loopback(config));
+            let own = local_addresses(snapshot).into_iter().filter(answers);
             NodePorts::On(own.filter(|ip| nets.iter().any(|net| net.contains(ip))).collect())
         }
     }

@@ -3,6 +3,7 @@
 mod compare;
 mod diff;
 mod drift;
+pub mod iptables;
 pub mod memory;
 pub mod netlink;
 mod outline;

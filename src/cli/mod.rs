@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use args::{Cli, Command, ConfigArgs, LogArgs};
 
-use crate::model::{Config, LogConfig, LogFormat};
+use crate::model::{Config, LogConfig, LogFormat, ProxyMode};
 
 /// `diff`: the kernel holds what the source asks for. `explain`: delivered. Everything else: done.
 pub const OK: u8 = 0;
@@ -52,17 +52,25 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) if args.cleanup => cleanup::cleanup(),
         Command::Run(args) => {
-            let config = resolved(&args.config)?;
+            let config = with_tables(resolved(&args.config)?)?;
             run::run(config, args.once, args.init_only, args.config.source.config.as_deref())
         }
         Command::Render(args) => render::render(&resolved(&args.config)?),
-        Command::Diff(args) => diff::diff(&resolved(&args.config)?, args.output),
-        Command::Explain(args) => explain::explain(&resolved(&args.config)?, &args),
+        Command::Diff(args) => diff::diff(&with_tables(resolved(&args.config)?)?, args.output),
+        Command::Explain(args) => explain::explain(&with_tables(resolved(&args.config)?)?, &args),
         Command::Cleanup(args) => {
             logging::start(&LogConfig { verbosity: args.log.v.unwrap_or_default(), format: log_format(&args.log) });
             cleanup::cleanup()
         }
         Command::Version(args) => version::version(args.output),
+    }
+}
+
+/// Refuses iptables mode, where it has not come yet.
+fn with_tables(config: Config) -> anyhow::Result<Config> {
+    match config.mode {
+        ProxyMode::Nftables => Ok(config),
+        ProxyMode::Iptables => anyhow::bail!("iptables mode can only be rendered so far; use --proxy-mode=nftables"),
     }
 }
 

@@ -39,6 +39,18 @@ impl Environment for System {
 ///
 /// Reads the configuration file and looks whether the kubeconfig is there; nothing else is touched.
 pub fn resolve(args: &ConfigArgs, env: &dyn Environment) -> Result<(Config, Vec<String>), ConfigError> {
+    resolve_as(args, env, None)
+}
+
+/// The same with a mode that is decided elsewhere, whatever was asked for: its defaults and its section of the file hold.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_as(
+    args: &ConfigArgs,
+    env: &dyn Environment,
+    decided: Option<ProxyMode>,
+) -> Result<(Config, Vec<String>), ConfigError> {
     let mut warnings = Vec::new();
     let mut file = match &args.source.config {
         Some(path) => read(path, args.source.strict, &mut warnings)?,
@@ -47,7 +59,10 @@ pub fn resolve(args: &ConfigArgs, env: &dyn Environment) -> Result<(Config, Vec<
     flags_without_effect(args, &mut warnings);
     override_logging(args, &mut file);
     file.mode = Some(file.mode.unwrap_or_default());
-    let mode = mode(&file, args, &mut warnings)?;
+    let (mode, free) = match decided {
+        Some(mode) => (mode, false),
+        None => mode(&file, args, &mut warnings)?,
+    };
     warnings.extend(sections_without_effect(&file));
     let node_name = node_name(args, &file, env)?;
     file.mode = Some(mode.name().to_owned());
@@ -57,7 +72,8 @@ pub fn resolve(args: &ConfigArgs, env: &dyn Environment) -> Result<(Config, Vec<
     gates(&file, &mut warnings);
     detector(&lowered, &mut warnings);
     let source = source(args, &file, env)?;
-    Ok((build(source, node_name, mode, lowered, &file), warnings))
+    let config = build(source, node_name, mode, lowered, &file);
+    Ok((Config { mode_is_free: free, ..config }, warnings))
 }
 
 fn build(
@@ -71,6 +87,8 @@ fn build(
         source,
         node_name,
         mode,
+        mode_is_free: false,
+        localhost_node_ports: lowered.localhost_node_ports,
         masquerade_bit: lowered.masquerade_bit,
         masquerade_all: lowered.masquerade_all,
         detector: lowered.detector,
@@ -134,12 +152,12 @@ fn override_logging(args: &ConfigArgs, file: &mut KubeProxyConfiguration) {
     }
 }
 
-/// The mode in force. `--proxy-mode` steps in for a file's mode that ferroproxy cannot run.
+/// The mode in force, and whether nobody chose it. `--proxy-mode` steps in for any mode of a file but nftables.
 fn mode(
     file: &KubeProxyConfiguration,
     args: &ConfigArgs,
     warnings: &mut Vec<String>,
-) -> Result<ProxyMode, ConfigError> {
+) -> Result<(ProxyMode, bool), ConfigError> {
     let written = file.mode.as_deref().unwrap_or_default();
     let flag = args.settings.proxy_mode.as_deref().filter(|_| args.source.config.is_some());
     let chosen = match (written, flag) {
@@ -152,22 +170,23 @@ fn mode(
         ("" | "iptables" | "ipvs", Some(flag)) => flag,
         _ => written,
     };
-    known_mode(chosen, args)?;
-    if written != "nftables" && matches!(source_kind(args), Kind::Api) {
+    let mode = known_mode(chosen, args)?;
+    if mode == ProxyMode::Nftables && written != "nftables" && matches!(source_kind(args), Kind::Api) {
         legacy(written, flag.is_some(), file, warnings);
     }
-    Ok(ProxyMode::Nftables)
+    Ok((mode, chosen.is_empty()))
 }
 
-fn known_mode(mode: &str, args: &ConfigArgs) -> Result<(), ConfigError> {
+fn known_mode(mode: &str, args: &ConfigArgs) -> Result<ProxyMode, ConfigError> {
     let advice = match mode {
-        "" | "nftables" => return Ok(()),
-        "iptables" => "does not exist in ferroproxy yet; use nftables (mode: nftables, or --proxy-mode=nftables)",
+        "" | "nftables" => return Ok(ProxyMode::Nftables),
+        "iptables" => return Ok(ProxyMode::Iptables),
         "ipvs" => {
-            "does not exist in ferroproxy; use nftables (mode: nftables, or --proxy-mode=nftables beside this file)"
+            "does not exist in ferroproxy; use nftables (mode: nftables, or --proxy-mode=nftables beside this file) \
+             or iptables"
         }
         other => {
-            let reason = format!("{other:?} is no mode; ferroproxy knows nftables");
+            let reason = format!("{other:?} is no mode; ferroproxy knows nftables and iptables");
             return Err(by_flag(vec![FieldError { field: "mode".to_owned(), reason }], args));
         }
     };
@@ -179,7 +198,10 @@ fn legacy(written: &str, overridden: bool, file: &KubeProxyConfiguration, warnin
     match (written, overridden) {
         ("", true) => {}
         ("", false) => {
-            warnings.push("mode is not set: ferroproxy uses nftables, where kube-proxy would use iptables".to_owned());
+            warnings.push(
+                "mode is not set: ferroproxy uses nftables where the kernel can, and kube-proxy would use iptables"
+                    .to_owned(),
+            );
         }
         (other, _) => warnings.push(format!("mode {other:?} is overridden by --proxy-mode: ferroproxy uses nftables")),
     }

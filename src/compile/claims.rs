@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::bytes::Bytes;
 use super::layout::Reach;
-use crate::model::{Family, Protocol, ServicePortName};
+use crate::model::{Family, ObjectKind, ObjectName, Protocol, Rejection, ServicePortName};
 
 /// What a client connects to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +78,32 @@ impl Claims {
     /// Who owns a frontend.
     pub fn owner(&self, frontend: &Frontend) -> Option<&ServicePortName> {
         self.owners.get(frontend).map(|claimant| &claimant.name)
+    }
+
+    /// Moves a service's claims from the old ones to the new ones. Answers the services that won or lost a frontend by it.
+    pub(super) fn exchange(
+        &mut self,
+        before: &BTreeSet<(Frontend, Claimant)>,
+        after: &BTreeSet<(Frontend, Claimant)>,
+    ) -> BTreeSet<ObjectName> {
+        let heirs: Vec<_> =
+            before.difference(after).filter_map(|(frontend, who)| self.withdraw(*frontend, who)).collect();
+        let losers: Vec<_> =
+            after.difference(before).filter_map(|(frontend, who)| self.enter(*frontend, who.clone())).collect();
+        heirs.into_iter().chain(losers).map(|name| name.service).collect()
+    }
+
+    /// What is told of a frontend that a service port claims and another has.
+    pub(super) fn rejection(&self, frontend: &Frontend, loser: &ServicePortName) -> Rejection {
+        Rejection {
+            kind: ObjectKind::Service,
+            object: loser.service.to_string(),
+            field: frontend.to_string(),
+            reason: match self.owner(frontend) {
+                Some(owner) => format!("already taken by the older {owner}; it is left to it until it goes"),
+                None => "claimed by nobody".to_owned(),
+            },
+        }
     }
 
     /// Enters a claim. Answers who lost the frontend by it.

@@ -16,7 +16,7 @@ use super::seed::Seed;
 use super::settings::Settings;
 use super::slots::settle;
 use super::treatment::Part;
-use crate::model::{EndpointAddr, Family, ObjectKind, ObjectName, Rejection};
+use crate::model::{EndpointAddr, Family, ObjectName, Rejection};
 use crate::policy::{Pool, PortRoutes};
 
 /// Turns routes into a draft.
@@ -203,12 +203,7 @@ impl Compiler {
             };
             ports.iter().flat_map(of_port).collect()
         };
-        let (before, after) = (claims(old), claims(new));
-        let heirs: Vec<_> =
-            before.difference(&after).filter_map(|(frontend, who)| self.claims.withdraw(*frontend, who)).collect();
-        let losers: Vec<_> =
-            after.difference(&before).filter_map(|(frontend, who)| self.claims.enter(*frontend, who.clone())).collect();
-        heirs.into_iter().chain(losers).map(|name| name.service).collect()
+        self.claims.exchange(&claims(old), &claims(new))
     }
 
     /// Notes which frontends each port owns, and rejects those that another has.
@@ -218,15 +213,8 @@ impl Compiler {
                 .into_iter()
                 .partition(|frontend| self.claims.owner(frontend) == Some(&port.routes.name));
             port.owned = owned;
-            rejections.extend(lost.iter().map(|frontend| Rejection {
-                kind: ObjectKind::Service,
-                object: port.routes.name.service.to_string(),
-                field: frontend.to_string(),
-                reason: match self.claims.owner(frontend) {
-                    Some(owner) => format!("already taken by the older {owner}; it is left to it until it goes"),
-                    None => "claimed by nobody".to_owned(),
-                },
-            }));
+            let told = lost.iter().map(|frontend| self.claims.rejection(frontend, &port.routes.name));
+            rejections.extend(told);
         }
         ports
     }

@@ -8,6 +8,7 @@ pub mod draft;
 mod emission;
 pub mod expr;
 mod frame;
+pub mod iptables;
 pub mod layout;
 pub mod lower;
 pub mod print;

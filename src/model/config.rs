@@ -15,6 +15,8 @@ pub enum ProxyMode {
     /// Netfilter's nf_tables over netlink.
     #[default]
     Nftables,
+    /// The classical chains, by `iptables-restore`.
+    Iptables,
 }
 
 impl ProxyMode {
@@ -22,6 +24,7 @@ impl ProxyMode {
     pub fn name(self) -> &'static str {
         match self {
             ProxyMode::Nftables => "nftables",
+            ProxyMode::Iptables => "iptables",
         }
     }
 }
@@ -48,7 +51,7 @@ pub enum NodePortAddresses {
     /// `primary`: one address a family, the Node's InternalIP, else its ExternalIP.
     #[default]
     Primary,
-    /// Every local address but loopback (`0.0.0.0/0` and `::/0`).
+    /// Every local address (`0.0.0.0/0` and `::/0`), but loopback in nftables mode.
     All,
     /// The local addresses inside these networks.
     Cidrs(Vec<IpNet>),
@@ -133,6 +136,10 @@ pub struct Config {
     pub node_name: String,
     /// How rules are written.
     pub mode: ProxyMode,
+    /// Whether nobody chose the mode: then another may step in where the kernel cannot do this one.
+    pub mode_is_free: bool,
+    /// `iptables.localhostNodePorts`: whether IPv4 node ports answer on loopback addresses too. In iptables mode only.
+    pub localhost_node_ports: bool,
     /// `masqueradeBit`: the bit of the packet mark, 0..=31.
     pub masquerade_bit: u8,
     /// `masqueradeAll`: masquerade all cluster-IP traffic.
@@ -172,6 +179,8 @@ impl Config {
             source,
             node_name: node_name.into(),
             mode: ProxyMode::Nftables,
+            mode_is_free: false,
+            localhost_node_ports: true,
             masquerade_bit: 14,
             masquerade_all: false,
             detector: LocalDetector::None,

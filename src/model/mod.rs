@@ -6,6 +6,7 @@
 mod config;
 mod drift;
 mod event;
+mod figures;
 mod health_checks;
 mod name;
 mod net;
@@ -20,6 +21,7 @@ pub use config::{
 };
 pub use drift::{Drift, DriftKind};
 pub use event::{Change, Event};
+pub use figures::IptablesFigures;
 pub use health_checks::{HealthChecks, ServiceHealth};
 pub use name::{ObjectName, ServicePortName};
 pub use net::{EndpointAddr, Family, PerFamily, Protocol};

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use ferroproxy::agent::plan;
+use ferroproxy::agent::{plan, plan_iptables};
 use ferroproxy::cli::args::{Cli, Command, ConfigArgs};
-use ferroproxy::cli::resolve::{Environment, resolve};
+use ferroproxy::cli::resolve::{Environment, resolve_as};
 use ferroproxy::compile::Compiler;
-use ferroproxy::model::{Config, Event, Family, Rejection};
+use ferroproxy::model::{Config, Event, Family, ProxyMode, Rejection};
 use ferroproxy::source::manifests;
 use ferroproxy::state::State;
 
@@ -34,8 +34,14 @@ impl Environment for NoEnvironment {
 
 impl Story {
     /// Reads a story.
+    #[allow(dead_code)]
     pub(crate) fn read(dir: &Path) -> Story {
-        let config = config(dir);
+        Story::read_as(dir, None)
+    }
+
+    /// Reads a story, in this mode whatever it says.
+    pub(crate) fn read_as(dir: &Path, mode: Option<ProxyMode>) -> Story {
+        let config = config(dir, mode);
         let mut story = Story { config, state: State::new(), rejections: Vec::new() };
         for event in manifests::load(&dir.join("input"), NODE).unwrap_or_else(|e| panic!("{}: {e}", dir.display())) {
             match event {
@@ -47,12 +53,19 @@ impl Story {
     }
 
     /// The compiler after the story.
+    #[allow(dead_code)]
     pub(crate) fn compile(&self) -> Compiler {
         plan(&self.config, self.state.snapshot(), &Family::ALL, Default::default()).0
     }
+
+    /// The text for `iptables-restore` after the story.
+    #[allow(dead_code)]
+    pub(crate) fn render_iptables(&self) -> String {
+        plan_iptables(&self.config, self.state.snapshot(), &Family::ALL).0.render().to_string()
+    }
 }
 
-fn config(dir: &Path) -> Config {
+fn config(dir: &Path, mode: Option<ProxyMode>) -> Config {
     let mut argv =
         vec!["ferroproxy".into(), "render".into(), "--manifests".into(), PathBuf::from(dir).into_os_string()];
     let file = dir.join("config.yaml");
@@ -63,5 +76,5 @@ fn config(dir: &Path) -> Config {
         Command::Render(args) => args.config,
         other => panic!("{other:?}"),
     };
-    resolve(&args, &NoEnvironment).unwrap_or_else(|e| panic!("{}: {e}", dir.display())).0
+    resolve_as(&args, &NoEnvironment, mode).unwrap_or_else(|e| panic!("{}: {e}", dir.display())).0
 }

@@ -37,7 +37,7 @@ impl<T: Target> Engine<T> {
         for family in Family::ALL.into_iter().filter(|family| !self.families.contains(family)) {
             *families.get_mut(family) = FamilyOutcome::Absent;
         }
-        let counts = self.total();
+        let counts = total(self.counts.values());
         SyncReport {
             kind,
             ended: ended_at,
@@ -64,19 +64,6 @@ impl<T: Target> Engine<T> {
             drift: drift.unwrap_or_default(),
         }
     }
-
-    fn total(&self) -> PerFamily<Counts> {
-        let mut total = PerFamily::<Counts>::default();
-        for (family, Counts { no_local, hints }) in self.counts.values().flat_map(PerFamily::iter) {
-            let sum = total.get_mut(family);
-            sum.no_local.internal += no_local.internal;
-            sum.no_local.external += no_local.external;
-            sum.hints.incomplete += hints.incomplete;
-            sum.hints.no_zone += hints.no_zone;
-            sum.hints.not_for_us += hints.not_for_us;
-        }
-        total
-    }
 }
 
 /// When the stages of a sync began and ended.
@@ -92,15 +79,29 @@ fn element_count(compiler: &Compiler) -> usize {
 
 /// What is odd about a service's ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(in crate::agent) struct Counts {
     /// Their Local policy finds no local endpoint while there are others.
-    no_local: NoLocalEndpoints,
+    pub(in crate::agent) no_local: NoLocalEndpoints,
     /// Topology hints that are not used.
-    hints: HintsUnused,
+    pub(in crate::agent) hints: HintsUnused,
+}
+
+/// What is odd over all services.
+pub(in crate::agent) fn total<'a>(all: impl Iterator<Item = &'a PerFamily<Counts>>) -> PerFamily<Counts> {
+    let mut total = PerFamily::<Counts>::default();
+    for (family, Counts { no_local, hints }) in all.flat_map(PerFamily::iter) {
+        let sum = total.get_mut(family);
+        sum.no_local.internal += no_local.internal;
+        sum.no_local.external += no_local.external;
+        sum.hints.incomplete += hints.incomplete;
+        sum.hints.no_zone += hints.no_zone;
+        sum.hints.not_for_us += hints.not_for_us;
+    }
+    total
 }
 
 /// Counts what is odd; `None` when nothing is.
-pub(super) fn count(ports: &[PortRoutes]) -> Option<PerFamily<Counts>> {
+pub(in crate::agent) fn count(ports: &[PortRoutes]) -> Option<PerFamily<Counts>> {
     let mut counts = PerFamily::<Counts>::default();
     for port in ports {
         let Counts { no_local, hints } = counts.get_mut(port.family);

@@ -36,7 +36,6 @@ pub(crate) const NO_EFFECT: &[&str] = &[
     "ipvs-tcp-timeout",
     "ipvs-tcpfin-timeout",
     "ipvs-udp-timeout",
-    "iptables-localhost-nodeports",
     "kube-api-burst",
     "kube-api-content-type",
     "kube-api-qps",
@@ -54,6 +53,9 @@ pub(crate) const NO_EFFECT: &[&str] = &[
 /// Fields of the configuration and the flags that set them, for error messages.
 const FLAG_OF_FIELD: &[(&str, &str)] = &[
     ("nftables.masqueradeBit", "--masquerade-bit"),
+    ("iptables.masqueradeBit", "--masquerade-bit"),
+    ("iptables.syncPeriod", "--sync-period"),
+    ("iptables.minSyncPeriod", "--min-sync-period"),
     ("nftables.syncPeriod", "--sync-period"),
     ("nftables.minSyncPeriod", "--min-sync-period"),
     ("clusterCIDR", "--cluster-cidr"),

@@ -6,7 +6,9 @@ use clap::Args;
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Settings (without --config)")]
 pub struct SettingArgs {
-    /// How rules are written: nftables. Overrides a file's mode that is ipvs, iptables or not set
+    /// How rules are written: nftables or iptables. Overrides a file's mode that is ipvs, iptables or not set
+    ///
+    /// Where nothing is said, nftables; iptables where the kernel cannot do that.
     #[arg(long, value_name = "MODE")]
     pub proxy_mode: Option<String>,
     /// The pods' network, or one network of each family, comma separated: ClusterIP traffic from elsewhere is masqueraded
@@ -21,9 +23,9 @@ pub struct SettingArgs {
     /// How the names of the pods' interfaces begin, for --detect-local-mode=InterfaceNamePrefix
     #[arg(long, value_name = "PREFIX")]
     pub pod_interface_name_prefix: Option<String>,
-    /// Where node ports answer: `primary` (default), or networks; 0.0.0.0/0,::/0 means all local addresses
+    /// Where node ports answer: `primary` (default in nftables mode), or networks; 0.0.0.0/0,::/0 means all local addresses (default in iptables mode)
     ///
-    /// Networks choose among the addresses on the node's interfaces, loopback left out, and follow them as they come and go. A family without a network answers
+    /// Networks choose among the addresses on the node's interfaces, loopback left out in nftables mode, and follow them as they come and go. A family without a network answers
     /// on all local addresses. `render` does not ask the kernel: it chooses among the addresses the Node object names.
     #[arg(long, value_name = "CIDRS", value_delimiter = ',')]
     pub nodeport_addresses: Option<Vec<String>>,
@@ -36,9 +38,12 @@ pub struct SettingArgs {
     /// How often everything is audited; a change may wait twice this long before /healthz complains [default: 30s]
     #[arg(long, value_name = "DURATION", visible_alias = "iptables-sync-period")]
     pub sync_period: Option<String>,
-    /// The least time between two commits [default: 0s]
+    /// The least time between two commits [default: 0s; 1s in iptables mode]
     #[arg(long, value_name = "DURATION", visible_alias = "iptables-min-sync-period")]
     pub min_sync_period: Option<String>,
+    /// In iptables mode, whether IPv4 node ports answer on loopback addresses too [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool)]
+    pub iptables_localhost_nodeports: Option<bool>,
     /// Overrides the node's primary address of its family; no socket is bound to it
     #[arg(long, value_name = "IP")]
     pub bind_address: Option<String>,

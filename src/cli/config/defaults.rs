@@ -16,7 +16,7 @@ pub(crate) const OFF: &str = "none";
 const OOM_SCORE_ADJ: i32 = -999;
 const MASQUERADE_BIT: i32 = 14;
 
-/// Fills every field that was absent or says "the default". The result runs in nftables mode.
+/// Fills every field that was absent or says "the default", by the mode that was settled before.
 ///
 /// One default is ours: `nftables.minSyncPeriod` is 0, because an incremental commit needs no pacing.
 pub(crate) fn fill(config: &mut KubeProxyConfiguration) {
@@ -37,7 +37,9 @@ pub(crate) fn fill(config: &mut KubeProxyConfiguration) {
     config.enable_profiling.get_or_insert(false);
     config.oom_score_adj.get_or_insert(OOM_SCORE_ADJ);
     if config.node_port_addresses.as_ref().is_none_or(Vec::is_empty) {
-        config.node_port_addresses = Some(vec!["primary".to_owned()]);
+        // Without a word iptables mode opens every local address.
+        let iptables = config.mode.as_deref() == Some("iptables");
+        config.node_port_addresses = Some(if iptables { Vec::new() } else { vec!["primary".to_owned()] });
     }
     period(&mut config.config_sync_period, 900);
     client(config.client_connection.get_or_insert_default());

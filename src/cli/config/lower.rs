@@ -17,6 +17,7 @@ use crate::model::{ConntrackConfig, Family, LocalDetector, LogConfig, LogFormat,
 pub(crate) struct Lowered {
     pub(crate) masquerade_bit: u8,
     pub(crate) masquerade_all: bool,
+    pub(crate) localhost_node_ports: bool,
     pub(crate) detector: LocalDetector,
     pub(crate) node_port_addresses: NodePortAddresses,
     pub(crate) bind_address: Option<IpAddr>,
@@ -32,42 +33,70 @@ pub(crate) struct Lowered {
 /// Checks a configuration whose defaults are filled in. All mistakes are told at once.
 pub(crate) fn lower(config: &KubeProxyConfiguration) -> Result<Lowered, Vec<FieldError>> {
     let mut check = Check::default();
-    let nftables = config.nftables.clone().unwrap_or_default();
+    let section = Section::of(config);
+    let in_section = |field: &str| format!("{}.{field}", section.name);
     let lowered = Lowered {
-        masquerade_bit: check.range("nftables.masqueradeBit", nftables.masquerade_bit, 0, 31) as u8,
-        masquerade_all: nftables.masquerade_all.unwrap_or_default(),
+        masquerade_bit: check.range(&in_section("masqueradeBit"), section.masquerade_bit, 0, 31) as u8,
+        masquerade_all: section.masquerade_all.unwrap_or_default(),
+        localhost_node_ports: config.iptables.as_ref().and_then(|own| own.localhost_node_ports).unwrap_or(true),
         detector: check.detector(config),
         node_port_addresses: check.node_port_addresses(config.node_port_addresses.as_deref().unwrap_or_default()),
         bind_address: check.bind_address(config.bind_address.as_deref().unwrap_or_default()),
-        sync_period: check.period("nftables.syncPeriod", nftables.sync_period),
-        min_sync_period: check.period("nftables.minSyncPeriod", nftables.min_sync_period),
+        sync_period: check.period(&in_section("syncPeriod"), section.sync_period),
+        min_sync_period: check.period(&in_section("minSyncPeriod"), section.min_sync_period),
         healthz_address: check.server("healthzBindAddress", config.healthz_bind_address.as_deref()),
         metrics_address: check.server("metricsBindAddress", config.metrics_bind_address.as_deref()),
         conntrack: check.conntrack(&config.conntrack.clone().unwrap_or_default()),
         oom_score_adj: check.range("oomScoreAdj", config.oom_score_adj, -1000, 1000),
         log: check.log(config),
     };
-    check.rest(config, &nftables);
+    check.rest(config, &section);
     if check.errors.is_empty() { Ok(lowered) } else { Err(check.errors) }
 }
 
-/// Settings of the `iptables` section that a user may think are in force: kube-proxy reads the section of the mode only.
+/// What both sections say, of the mode's own one.
+#[derive(Clone, Debug, Default)]
+struct Section {
+    name: &'static str,
+    masquerade_bit: Option<i32>,
+    masquerade_all: Option<bool>,
+    sync_period: Option<GoDuration>,
+    min_sync_period: Option<GoDuration>,
+}
+
+impl Section {
+    /// The section of the mode in force.
+    fn of(config: &KubeProxyConfiguration) -> Section {
+        let [nftables, iptables] = Section::both(config);
+        if config.mode.as_deref() == Some("iptables") { iptables } else { nftables }
+    }
+
+    fn both(config: &KubeProxyConfiguration) -> [Section; 2] {
+        let Nftables { masquerade_bit, masquerade_all, sync_period, min_sync_period } =
+            config.nftables.clone().unwrap_or_default();
+        let nftables = Section { name: "nftables", masquerade_bit, masquerade_all, sync_period, min_sync_period };
+        let Iptables { masquerade_bit, masquerade_all, sync_period, min_sync_period, .. } =
+            config.iptables.clone().unwrap_or_default();
+        [nftables, Section { name: "iptables", masquerade_bit, masquerade_all, sync_period, min_sync_period }]
+    }
+}
+
+/// Settings of the other mode's section that a user may think are in force: kube-proxy reads the section of the mode only.
 pub(crate) fn sections_without_effect(config: &KubeProxyConfiguration) -> Vec<String> {
-    let iptables = config.iptables.clone().unwrap_or_default();
-    let nftables = config.nftables.clone().unwrap_or_default();
-    differing(&iptables, &nftables)
-        .into_iter()
-        .map(|field| format!("iptables.{field} has no effect in nftables mode; set nftables.{field}"))
-        .collect()
+    let [nftables, iptables] = Section::both(config);
+    let (other, own) =
+        if config.mode.as_deref() == Some("iptables") { (nftables, iptables) } else { (iptables, nftables) };
+    let told = |field| format!("{}.{field} has no effect in {} mode; set {}.{field}", other.name, own.name, own.name);
+    differing(&other, &own).into_iter().map(told).collect()
 }
 
 /// Fields set in the first section to something that the second does not say.
-fn differing(iptables: &Iptables, nftables: &Nftables) -> Vec<&'static str> {
+fn differing(other: &Section, own: &Section) -> Vec<&'static str> {
     let set = |period: Option<GoDuration>| period.filter(|period| !period.is_zero());
-    let all = iptables.masquerade_all == Some(true) && nftables.masquerade_all != Some(true);
-    let bit = iptables.masquerade_bit.unwrap_or(14) != nftables.masquerade_bit.unwrap_or(14);
-    let sync = set(iptables.sync_period).is_some_and(|period| set(nftables.sync_period) != Some(period));
-    let min = set(iptables.min_sync_period).is_some_and(|period| set(nftables.min_sync_period) != Some(period));
+    let all = other.masquerade_all == Some(true) && own.masquerade_all != Some(true);
+    let bit = other.masquerade_bit.is_some_and(|bit| bit != own.masquerade_bit.unwrap_or(14));
+    let sync = set(other.sync_period).is_some_and(|period| set(own.sync_period) != Some(period));
+    let min = set(other.min_sync_period).is_some_and(|period| set(own.min_sync_period) != Some(period));
     [(all, "masqueradeAll"), (bit, "masqueradeBit"), (sync, "syncPeriod"), (min, "minSyncPeriod")]
         .into_iter()
         .filter_map(|(differs, field)| differs.then_some(field))
@@ -129,8 +158,10 @@ impl Check {
     }
 
     fn node_port_addresses(&mut self, given: &[String]) -> NodePortAddresses {
-        if given == ["primary"] {
-            return NodePortAddresses::Primary;
+        match given {
+            [] => return NodePortAddresses::All,
+            [one] if one == "primary" => return NodePortAddresses::Primary,
+            _ => {}
         }
         let mut nets = Vec::new();
         for (index, text) in given.iter().enumerate() {
@@ -220,17 +251,20 @@ impl Check {
     }
 
     /// What has no word of its own in the model, or spans two fields.
-    fn rest(&mut self, config: &KubeProxyConfiguration, nftables: &Nftables) {
-        let bit = config.iptables.as_ref().and_then(|iptables| iptables.masquerade_bit);
-        self.range("iptables.masqueradeBit", bit, 0, 31);
+    fn rest(&mut self, config: &KubeProxyConfiguration, section: &Section) {
+        let others = Section::both(config).into_iter().filter(|other| other.name != section.name);
+        for other in others.filter(|other| other.masquerade_bit != section.masquerade_bit) {
+            self.range(&format!("{}.masqueradeBit", other.name), other.masquerade_bit, 0, 31);
+        }
         if config.config_sync_period.is_some_and(GoDuration::is_negative) {
             self.error("configSyncPeriod", "must be greater than 0");
         }
         if config.client_connection.as_ref().and_then(|client| client.burst).is_some_and(|burst| burst < 0) {
             self.error("clientConnection.burst", "must not be negative");
         }
-        if nftables.min_sync_period > nftables.sync_period {
-            self.error("nftables.minSyncPeriod", "must not be longer than nftables.syncPeriod");
+        if section.min_sync_period > section.sync_period {
+            let name = section.name;
+            self.error(format!("{name}.minSyncPeriod"), format!("must not be longer than {name}.syncPeriod"));
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) use defaults::{HEALTHZ_PORT, METRICS_PORT, OFF, fill};
 pub(crate) use duration::GoDuration;
 pub(crate) use lower::{Lowered, lower, sections_without_effect};
 pub(crate) use parse::parse;
-pub(crate) use types::{ClientConnection, Conntrack, DetectLocal, KubeProxyConfiguration, Nftables};
+pub(crate) use types::{ClientConnection, Conntrack, DetectLocal, Iptables, KubeProxyConfiguration, Nftables};
 
 /// The group and version of the file.
 pub(crate) const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";

@@ -65,7 +65,7 @@ pub(crate) struct Logging {
     pub(crate) options: Option<serde_json::Value>,
 }
 
-/// `iptables`: read, but without effect in nftables mode.
+/// `iptables`: what counts in iptables mode.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Iptables {
@@ -92,7 +92,7 @@ pub(crate) struct Ipvs {
     pub(crate) udp_timeout: Option<GoDuration>,
 }
 
-/// `nftables`: the section that counts.
+/// `nftables`: what counts in nftables mode.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Nftables {

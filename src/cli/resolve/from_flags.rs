@@ -2,7 +2,7 @@
 
 use crate::cli::args::{ConfigArgs, SettingArgs};
 use crate::cli::config::{
-    ClientConnection, Conntrack, DetectLocal, FieldError, GoDuration, HEALTHZ_PORT, KubeProxyConfiguration,
+    ClientConnection, Conntrack, DetectLocal, FieldError, GoDuration, HEALTHZ_PORT, Iptables, KubeProxyConfiguration,
     METRICS_PORT, Nftables, OFF, default_port,
 };
 
@@ -10,6 +10,9 @@ use crate::cli::config::{
 pub(super) fn configuration(args: &ConfigArgs) -> Result<KubeProxyConfiguration, Vec<FieldError>> {
     let flags = &args.settings;
     let mut errors = Vec::new();
+    // Whatever the mode is, the flags are for it.
+    let sync_period = duration("nftables.syncPeriod", flags.sync_period.as_deref(), &mut errors);
+    let min_sync_period = duration("nftables.minSyncPeriod", flags.min_sync_period.as_deref(), &mut errors);
     let config = KubeProxyConfiguration {
         client_connection: Some(ClientConnection {
             kubeconfig: args.source.kubeconfig.as_ref().map(|path| path.to_string_lossy().into_owned()),
@@ -29,11 +32,18 @@ pub(super) fn configuration(args: &ConfigArgs) -> Result<KubeProxyConfiguration,
         bind_address_hard_fail: flags.bind_address_hard_fail,
         oom_score_adj: flags.oom_score_adj,
         feature_gates: flags.feature_gates.clone().map(|gates| gates.into_iter().collect()),
+        iptables: Some(Iptables {
+            masquerade_bit: flags.masquerade_bit,
+            masquerade_all: flags.masquerade_all,
+            localhost_node_ports: flags.iptables_localhost_nodeports,
+            sync_period,
+            min_sync_period,
+        }),
         nftables: Some(Nftables {
             masquerade_bit: flags.masquerade_bit,
             masquerade_all: flags.masquerade_all,
-            sync_period: duration("nftables.syncPeriod", flags.sync_period.as_deref(), &mut errors),
-            min_sync_period: duration("nftables.minSyncPeriod", flags.min_sync_period.as_deref(), &mut errors),
+            sync_period,
+            min_sync_period,
         }),
         conntrack: Some(conntrack(flags, &mut errors)),
         ..KubeProxyConfiguration::default()

@@ -1,0 +1,124 @@
+//! Restoring what is pending, and what to do when that is refused.
+
+use std::time::Instant;
+
+use tracing::{debug, info, warn};
+
+use super::{IptablesEngine, RETRY_MAX, RETRY_MIN};
+use crate::apply::iptables::RestoreTarget;
+use crate::apply::target::{CommitError, Remedy};
+use crate::compile::iptables::{Measure, Table, TableRestore};
+use crate::model::{Family, FamilyOutcome, IptablesFigures, PerFamily};
+
+/// What a sync's restores came to.
+#[derive(Debug, Default)]
+pub(super) struct Committed {
+    pub(super) families: PerFamily<FamilyOutcome>,
+    pub(super) operations: usize,
+    pub(super) bytes: usize,
+    /// Whether everything was written in some family.
+    pub(super) wrote_everything: bool,
+}
+
+impl<T: RestoreTarget> IptablesEngine<T> {
+    /// Restores what is pending, family by family: the failure of one does not hold up the other.
+    pub(super) fn commit(&mut self) -> Committed {
+        let mut committed = Committed::default();
+        self.figures = IptablesFigures::default();
+        let undisturbed = !self.watch.is_moved(&mut self.target);
+        for family in self.families.clone() {
+            self.commit_family(family, &mut committed);
+        }
+        if undisturbed {
+            self.watch.begin(&mut self.target);
+        }
+        let wait = self.target.lock_wait();
+        (self.figures.lock_waits, self.figures.lock_waited) = (wait.times, wait.waited);
+        self.count_rules();
+        self.settle_retry(committed.families.iter().any(|(_, outcome)| !outcome.is_ok()));
+        committed
+    }
+
+    fn commit_family(&mut self, family: Family, committed: &mut Committed) {
+        let everything = *self.unsure.get(family);
+        let outcome = match everything {
+            true => self.write_everything(family, committed),
+            false => match self.write_pending(family, committed) {
+                Err(error) if error.remedy == Remedy::Resync => {
+                    *self.figures.partial_restore_failures.get_mut(family) += 1;
+                    warn!(%family, %error, "a restore of what changed was refused; everything is written");
+                    self.write_everything(family, committed)
+                }
+                outcome => outcome,
+            },
+        };
+        let outcome = outcome.unwrap_or_else(|error| {
+            match error.remedy {
+                Remedy::Retry => info!(%family, %error, "the chains could not be written now; it is tried again"),
+                _ => warn!(%family, %error, "the chains cannot be written"),
+            }
+            FamilyOutcome::Failed(error.to_string())
+        });
+        *committed.families.get_mut(family) = outcome;
+    }
+
+    /// Everything anew: after a look at what stands, because stale chains and missing jumps are not known otherwise.
+    fn write_everything(&mut self, family: Family, committed: &mut Committed) -> Result<FamilyOutcome, CommitError> {
+        if !self.learn(family, Measure::Everything) {
+            let message = "the chains in force cannot be read".to_owned();
+            return Err(CommitError { remedy: Remedy::Retry, errno: None, message, element: None });
+        }
+        committed.wrote_everything = true;
+        let outcome = self.write_pending(family, committed);
+        *self.unsure.get_mut(family) = outcome.is_err();
+        outcome
+    }
+
+    /// Table by table. What one table was told stays pending until it is in force.
+    fn write_pending(&mut self, family: Family, committed: &mut Committed) -> Result<FamilyOutcome, CommitError> {
+        let Some(compiler) = &self.compiler else { return Ok(FamilyOutcome::Unchanged) };
+        let tables = compiler.restore_family(family);
+        let outcome = if tables.is_empty() { FamilyOutcome::Unchanged } else { FamilyOutcome::Committed };
+        for table in &tables {
+            self.write_table(family, table, committed)?;
+        }
+        Ok(outcome)
+    }
+
+    fn write_table(
+        &mut self,
+        family: Family,
+        table: &TableRestore,
+        committed: &mut Committed,
+    ) -> Result<(), CommitError> {
+        debug!(target: "ferroproxy::transaction", %family, "\n{table}");
+        committed.operations += table.rules() + table.gone() + table.unjumped.len();
+        match self.target.restore(family, table) {
+            Ok(bytes) => committed.bytes += bytes,
+            Err(error) => {
+                *self.figures.restore_failures.get_mut(family) += 1;
+                return Err(error);
+            }
+        }
+        *self.figures.written.get_mut(family).entry(table.table.name()).or_default() += table.rules();
+        if let Some(compiler) = &mut self.compiler {
+            compiler.committed(family, table.table);
+        }
+        Ok(())
+    }
+
+    fn count_rules(&mut self) {
+        let Some(compiler) = &self.compiler else { return };
+        for family in &self.families {
+            let rules = self.figures.rules.get_mut(*family);
+            let counted = [Table::Filter, Table::Nat].map(|table| (table.name(), compiler.rule_count(*family, table)));
+            rules.extend(counted);
+        }
+    }
+
+    /// Tries grow rarer until one works.
+    fn settle_retry(&mut self, failed: bool) {
+        let wait = self.retry.map_or(RETRY_MIN, |(_, wait)| wait);
+        self.retry = failed.then(|| (Instant::now() + wait, (wait * 2).min(RETRY_MAX)));
+    }
+}

@@ -1,0 +1,177 @@
+//! One sync in iptables mode: changes through the rooms in their order, and a report.
+
+mod commit;
+mod report;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::engine::{Arrivals, Counts, count};
+use super::plan::{Routes, contributions, routes};
+use super::settings::iptables_settings;
+use crate::apply::iptables::RestoreTarget;
+use crate::compile::iptables::{IptablesCompiler, Measure};
+use crate::model::{Config, Family, IptablesFigures, ObjectName, PerFamily, Rejection, SyncKind, SyncReport};
+use crate::state::{Changes, Snapshot};
+use report::Times;
+
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Moves changes to the classical chains.
+pub struct IptablesEngine<T> {
+    config: Config,
+    families: Vec<Family>,
+    target: T,
+    compiler: Option<IptablesCompiler>,
+    counts: BTreeMap<ObjectName, PerFamily<Counts>>,
+    /// Families whose chains in force are not known well enough for a partial restore: everything is written next.
+    unsure: PerFamily<bool>,
+    /// When what failed is tried again, and how long the wait after that would be.
+    retry: Option<(Instant, Duration)>,
+    watch: watch::Watch,
+    figures: IptablesFigures,
+    /// Changes that happened before say nothing about how fast we are.
+    started: Timestamp,
+}
+
+impl<T: RestoreTarget> IptablesEngine<T> {
+    /// An engine that has synced nothing yet.
+    pub fn new(config: Config, families: Vec<Family>, target: T) -> IptablesEngine<T> {
+        IptablesEngine {
+            config,
+            families,
+            target,
+            compiler: None,
+            counts: BTreeMap::new(),
+            unsure: PerFamily::default(),
+            retry: None,
+            watch: watch::Watch::default(),
+            figures: IptablesFigures::default(),
+            started: Timestamp::now(),
+        }
+    }
+
+    /// The target.
+    pub fn target(&self) -> &T {
+        &self.target
+    }
+
+    /// The target, to do something to it.
+    pub fn target_mut(&mut self) -> &mut T {
+        &mut self.target
+    }
+
+    /// What is wanted; `None` before the first sync.
+    pub fn compiler(&self) -> Option<&IptablesCompiler> {
+        self.compiler.as_ref()
+    }
+
+    /// When what the last sync left undone is due again; `None`: nothing is undone.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.retry.map(|(at, _)| at)
+    }
+
+    /// The figures of the last sync.
+    pub fn figures(&self) -> &IptablesFigures {
+        &self.figures
+    }
+
+    /// Brings what changed into force. The first sync compares with the kernel and brings everything that differs.
+    pub fn sync(&mut self, snapshot: &Snapshot, changes: Changes, arrivals: &Arrivals) -> SyncReport {
+        let begun = Instant::now();
+        let kind = if self.compiler.is_none() { SyncKind::Full } else { SyncKind::Partial };
+        let rejections = match kind {
+            SyncKind::Full => self.start(snapshot),
+            SyncKind::Partial => self.update(snapshot, &changes),
+        };
+        let times = Times { begun, compiled: Instant::now() };
+        let committed = self.commit();
+        let kind = if committed.wrote_everything { SyncKind::Full } else { kind };
+        self.report(kind, changes, rejections, arrivals, times, committed)
+    }
+
+    /// Compares everything with the kernel and repairs what differs.
+    pub fn audit(&mut self) -> SyncReport {
+        let begun = Instant::now();
+        let was_settled = self.families.iter().all(|family| !self.is_pending(*family));
+        self.watch.begin(&mut self.target);
+        for family in self.families.clone() {
+            self.learn(family, Measure::Difference);
+        }
+        self.watch.compared(begun.elapsed());
+        let times = Times { begun, compiled: Instant::now() };
+        let committed = self.commit();
+        if committed.operations > 0 && was_settled {
+            warn!(operations = committed.operations, "the rules in force were not ours any more; repaired");
+        }
+        self.report(SyncKind::Full, Changes::default(), Vec::new(), &Arrivals::default(), times, committed)
+    }
+
+    fn is_pending(&self, family: Family) -> bool {
+        *self.unsure.get(family) || self.compiler.as_ref().is_some_and(|compiler| compiler.is_pending(family))
+    }
+
+    /// Learns what stands in a family. Where that cannot be read, everything is to be written once it can.
+    fn learn(&mut self, family: Family, measure: Measure) -> bool {
+        let existing = match self.target.save(family) {
+            Ok(existing) => existing,
+            Err(error) => {
+                warn!(%family, %error, "cannot read the rules in force");
+                *self.unsure.get_mut(family) = true;
+                return false;
+            }
+        };
+        if let Some(compiler) = &mut self.compiler {
+            compiler.learn(family, &existing, measure);
+        }
+        *self.unsure.get_mut(family) = false;
+        true
+    }
+
+    fn start(&mut self, snapshot: &Snapshot) -> Vec<Rejection> {
+        let mut compiler = IptablesCompiler::new(iptables_settings(&self.config, snapshot, &self.families));
+        let routes = self.routes(snapshot, snapshot.services.keys());
+        let rejections = compiler.update(contributions(&self.config, snapshot, routes));
+        self.compiler = Some(compiler);
+        let begun = Instant::now();
+        self.watch.begin(&mut self.target);
+        for family in self.families.clone() {
+            self.learn(family, Measure::Difference);
+        }
+        self.watch.compared(begun.elapsed());
+        info!(families = ?self.families, "compared the chains in force with the wanted ones");
+        rejections
+    }
+
+    fn update(&mut self, snapshot: &Snapshot, changes: &Changes) -> Vec<Rejection> {
+        let routes = match changes.node {
+            true => self.routes(snapshot, snapshot.services.keys().chain(&changes.services)),
+            false => self.routes(snapshot, changes.services.iter()),
+        };
+        let Some(compiler) = &mut self.compiler else { return Vec::new() };
+        if changes.node || changes.local_addresses {
+            compiler.set_settings(iptables_settings(&self.config, snapshot, &self.families));
+        }
+        compiler.update(contributions(&self.config, snapshot, routes))
+    }
+
+    /// The routes of these services now, their Local policies without local endpoints counted.
+    fn routes<'a>(&mut self, snapshot: &Snapshot, names: impl Iterator<Item = &'a ObjectName>) -> Routes {
+        let routes = routes(&self.config, snapshot, names);
+        for (name, ports) in &routes {
+            match count(ports) {
+                Some(counts) => self.counts.insert(name.clone(), counts),
+                None => self.counts.remove(name),
+            };
+        }
+        routes
+    }
+}
+
+#[cfg(test)]
+mod tests;

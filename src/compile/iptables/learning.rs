@@ -1,0 +1,88 @@
+//! What is in force, and what is to be done about it.
+
+use super::compiler::IptablesCompiler;
+use super::frame::{JUMPS, Jump};
+use super::pending::{Existing, Measure, Pending};
+use super::restore::{Body, Restore, TableRestore, lines, tables};
+use super::rule::canonical;
+use super::{Table, is_ours, names};
+use crate::model::{Family, PerFamily};
+
+impl IptablesCompiler {
+    /// Learns what is in force in a family, and puts pending what differs: nothing else is pending afterwards.
+    pub fn learn(&mut self, family: Family, existing: &Existing, measure: Measure) {
+        let mut pending = Pending::default();
+        let wanted = self.wanted(family);
+        for ((table, name), body) in &wanted {
+            let there = existing.get(table).and_then(|chains| chains.get(name.as_str()));
+            let same = there.is_some_and(|rules| measure == Measure::Difference && is_same(rules, body));
+            match (same, *table == Table::Nat && names::is_of_a_service(name.as_str())) {
+                (true, _) => {}
+                (false, true) => drop(pending.own.insert(name.clone(), Some(body.clone()))),
+                (false, false) => drop(pending.shared.insert((*table, name.clone()))),
+            }
+        }
+        for (table, name) in existing.iter().flat_map(|(table, chains)| chains.keys().map(move |name| (*table, name))) {
+            let ours = table == Table::Nat && names::is_of_a_service(name.as_str());
+            if ours && !wanted.contains_key(&(table, name.clone())) {
+                pending.own.insert(name.clone(), None);
+            }
+        }
+        for jump in JUMPS.into_iter().filter(|jump| jump.is_wanted(family, &self.settings)) {
+            let said = canonical(&jump.rule());
+            let there = existing.get(&jump.table).and_then(|chains| chains.get(jump.from));
+            if !there.is_some_and(|rules| rules.iter().any(|rule| canonical(rule) == said)) {
+                pending.jumps.insert(jump);
+            }
+        }
+        *self.pending.get_mut(family) = pending;
+    }
+
+    /// A table of a family is in force as wanted.
+    pub fn committed(&mut self, family: Family, table: Table) {
+        self.pending.get_mut(family).committed(table);
+    }
+
+    /// Whether a family has something pending.
+    pub fn is_pending(&self, family: Family) -> bool {
+        *self.pending.get(family) != Pending::default()
+    }
+
+    /// What is pending.
+    pub fn restore(&self) -> Restore {
+        Restore { families: PerFamily::from_fn(|family| self.restore_family(family)) }
+    }
+
+    /// What is pending in a family.
+    pub fn restore_family(&self, family: Family) -> Vec<TableRestore> {
+        let pending = self.pending.get(family);
+        let own = pending.own.iter().map(|(name, body)| (Table::Nat, name.clone(), body.clone()));
+        let shared = pending.shared.iter();
+        let shared = shared.map(|(table, name)| (*table, name.clone(), self.shared_body(family, *table, name)));
+        // In their own order: each goes before those before it.
+        let jumps = JUMPS.into_iter().filter(|jump| pending.jumps.contains(jump));
+        tables(own.chain(shared), jumps, pending.unjumped.iter().copied())
+    }
+}
+
+/// Everything that is to go where another mode takes over: our chains and jumps, of those that exist.
+pub fn removal(existing: &Existing) -> Vec<TableRestore> {
+    let ours = existing.iter().flat_map(|(table, chains)| {
+        chains.keys().filter(|name| is_ours(*table, name.as_str())).map(|name| (*table, name.clone(), None))
+    });
+    let there = |jump: &Jump| {
+        let rules = existing.get(&jump.table).and_then(|chains| chains.get(jump.from));
+        rules.is_some_and(|rules| rules.iter().any(|rule| canonical(rule) == canonical(&jump.rule())))
+    };
+    tables(ours, std::iter::empty(), JUMPS.into_iter().filter(|jump| jump.is_ours() && there(jump)))
+}
+
+/// Whether rules as `iptables-save` tells them are those of a body.
+fn is_same(rules: &[String], body: &Body) -> bool {
+    let said = |line: &str| line.splitn(3, ' ').nth(2).unwrap_or_default().to_owned();
+    let same = |(rule, line): (&String, &str)| {
+        let line = said(line);
+        *rule == line || canonical(rule) == canonical(&line)
+    };
+    rules.len() == lines(body) && rules.iter().zip(body.lines()).all(same)
+}
