@@ -10,7 +10,6 @@ use crate::compile::lower::lower;
 use crate::compile::ruleset::{Chain, Element, Name, Set, SetDef, Table, Value};
 use crate::compile::seed::Seed;
 use crate::model::{EndpointAddr, Family};
-use crate::policy::Pool;
 
 /// Tells a draft where the live tables differ from it.
 pub fn learn(draft: &mut Draft, live: &Live) {
@@ -113,13 +112,7 @@ fn note(seed: &mut Seed, table: &LiveTable, (family, set): (Family, SetId), key:
         (SetId::Services, Some(owner)) => seed.note_owner(family, Reach::Address, key.clone(), owner),
         (SetId::NodePorts, Some(owner)) => seed.note_owner(family, Reach::NodePort, key.clone(), owner),
         (SetId::Endpoints(..), _) => note_slot(seed, family, set, key, element),
-        (SetId::StickySlots(reach, pool), _) => {
-            let endpoints = table.sets.get(SetId::StickyEndpoints(reach, pool).text());
-            if let Some(endpoints) = endpoints {
-                note_sticky_slot(seed, endpoints, (family, reach, pool), key, element);
-            }
-        }
-        _ => {}
+        _ => note_sticky_slot(seed, table, (family, set), key, element),
     }
 }
 
@@ -131,19 +124,21 @@ fn note_slot(seed: &mut Seed, family: Family, set: SetId, key: &Bytes, element: 
     }
 }
 
-/// A slot that holds a number: the endpoint is where the number leads.
+/// A slot may hold a number: the endpoint is where the number leads.
 fn note_sticky_slot(
     seed: &mut Seed,
-    endpoints: &LiveSet,
-    (family, reach, pool): (Family, Reach, Pool),
+    table: &LiveTable,
+    (family, set): (Family, SetId),
     key: &Bytes,
     element: &Element,
 ) {
+    let Some((endpoints, plain, reach)) = set.behind_slots() else { return };
+    let Some(endpoints) = table.sets.get(endpoints.text()) else { return };
     let Some((frontend, _)) = key.as_slice().split_last_chunk::<4>() else { return };
     let (Some(frontend), Value::Data(data)) = (Bytes::from_wire(frontend), &element.value) else { return };
     let Some(number) = data.as_slice().first_chunk().map(|bytes| u32::from_ne_bytes(*bytes)) else { return };
     let Some(endpoint) = endpoints.elements.get(&frontend.clone().number(number)) else { return };
-    note_slot(seed, family, SetId::Endpoints(reach, pool), key, endpoint);
+    note_slot(seed, family, plain, key, endpoint);
     if let Value::Data(data) = &endpoint.value
         && let Some(endpoint) = endpoint_of(family, data)
     {

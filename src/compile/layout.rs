@@ -82,6 +82,16 @@ impl SetId {
         SetId::FIXED.into_iter().chain(SetId::STICKY)
     }
 
+    /// Of a map of sticky slots: the map its numbers lead to, the one a port without affinity has, and how packets come to it.
+    pub fn behind_slots(self) -> Option<(SetId, SetId, Reach)> {
+        match self {
+            SetId::StickySlots(reach, pool) => {
+                Some((SetId::StickyEndpoints(reach, pool), SetId::Endpoints(reach, pool), reach))
+            }
+            _ => None,
+        }
+    }
+
     /// Its name in the table.
     pub fn text(self) -> &'static str {
         match self {
