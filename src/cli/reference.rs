@@ -25,6 +25,7 @@ say the same. `/configz` shows what is in force.
 
 Durations are Go's: `30s`, `1h30m`, `500ms`. A key that is absent or `null` has the default; so has an empty text, and 0 where 0 would make no sense.
 Unknown keys are named in a warning; with `--strict` they are an error. Every mistake is named with its key, all at once.
+Of the sections `nftables` and `iptables` that of the mode counts.
 
 | key | default | flag | what it says |
 |---|---|---|---|
@@ -40,7 +41,6 @@ const MEANINGS: &[(&str, &str)] = &[
     ("logging.format", "The form of log lines: text or json"),
     ("logging.verbosity", "How much to log: 0-1 info, 2-4 debug, 5 and more trace"),
     ("conntrack.tcpBeLiberal", "Do not mark TCP packets outside the window as invalid"),
-    ("nftables.masqueradeAll", "Masquerade all traffic to ClusterIPs"),
 ];
 
 /// Sections and keys that are read, so that kube-proxy's files are understood, and change nothing here.
@@ -49,7 +49,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "logging.",
     "enableProfiling",
     "showHiddenMetricsForVersion",
-    "iptables.",
     "ipvs.",
     "winkernel.",
     "configSyncPeriod",
@@ -65,6 +64,8 @@ const FLAGS: &[(&str, &str)] = &[
     ("metricsBindAddress", "--metrics-bind-address"),
     ("bindAddressHardFail", "--bind-address-hard-fail"),
     ("nftables.masqueradeAll", "--masquerade-all"),
+    ("iptables.masqueradeAll", "--masquerade-all"),
+    ("iptables.localhostNodePorts", "--iptables-localhost-nodeports"),
     ("conntrack.tcpBeLiberal", "--conntrack-tcp-be-liberal"),
     ("logging.format", "--logging-format"),
     ("logging.verbosity", "-v"),
