@@ -29,7 +29,7 @@ inside() {
     nft list table ip ferroproxy | grep -c 'shop/web:http' >/dev/null
     start cleanup
     # A static binary has its resolver in it or none: the name must become an address, where nobody listens.
-    (timeout 5 env -i chroot "$root" /ferroproxy run --master http://api.test:1 --hostname-override n || true) 2>&1 | grep -m1 'Connection refused'
+    (timeout 5 env -i PATH="$PATH" chroot "$root" /ferroproxy run --master http://api.test:1 --hostname-override n || true) 2>&1 | grep -m1 'Connection refused'
     if [ "$2" = iptables ]; then chroot "$root" /usr/sbin/iptables-restore --version && chroot "$root" /usr/sbin/ip6tables-save --version; fi
 }
 export -f inside

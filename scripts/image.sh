@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 variant=${1:-nftables}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
-out=${CARGO_TARGET_DIR:-target}/image/$variant
+out=${CARGO_TARGET_DIR:-target}/container/$variant
 limit=15000000
 triple=$(rustc -vV | sed -n 's/^host: //p')
 tag=ferroproxy:$version

@@ -68,7 +68,7 @@ fn the_archive_is_an_oci_layout_of_one_layer_and_always_the_same() {
 fn a_static_binary_starts_in_an_empty_root() {
     let target = PathBuf::from(env!("CARGO_BIN_EXE_ferroproxy"));
     let target = target.ancestors().nth(2).expect("a target directory");
-    let root = target.join("image/nftables/rootfs");
+    let root = target.join("container/nftables/rootfs");
     if !netns::is_possible() {
         return;
     }
