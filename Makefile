@@ -27,7 +27,7 @@ $(if $(or $(2),$(call on,$@)),,$(error the rung `$@` has no test file: tests/ ha
 $(CARGO) test --no-fail-fast $(2) $(call on,$@)
 endef
 
-.PHONY: help build demo test lint bench setup ladder $(RUNGS)
+.PHONY: help build demo test lint bench image setup ladder $(RUNGS)
 
 help: ## what there is
 	@printf 'ferroproxy, a kube-proxy replacement. Targets:\n\n'
@@ -81,6 +81,11 @@ lint: ## format, clippy and documentation, warnings are errors
 
 bench: setup ## encode and commit times at several sizes, as figures (root)
 	$(CARGO) bench --bench '*'
+
+VARIANT ?= nftables
+
+image: ## a container image by whatever builder is here, else an OCI archive; VARIANT=iptables has iptables in it
+	@scripts/image.sh $(VARIANT)
 
 setup:
 	@scripts/setup.sh

@@ -12,6 +12,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub use packet::{Goal, Sender};
 pub use settings::SettingArgs;
 
+#[cfg(test)]
+pub(crate) use given::NO_EFFECT;
 pub(crate) use given::{BESIDE_A_FILE, flag_of_field, has_no_effect};
 
 const AFTER_HELP: &str = "\

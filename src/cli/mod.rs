@@ -7,6 +7,8 @@ mod diff;
 mod explain;
 mod gather;
 mod logging;
+#[cfg(test)]
+mod reference;
 mod reload;
 mod render;
 pub mod resolve;

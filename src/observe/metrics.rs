@@ -139,4 +139,6 @@ pub(super) fn test_report(kind: crate::model::SyncKind) -> SyncReport {
 }
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ pub mod fake_api;
 pub mod lab;
 pub mod manifests;
 pub mod netns;
+pub mod promql;
 pub mod relay;
 pub mod scene;
 pub mod world;

@@ -18,6 +18,8 @@ pub(crate) use defaults::{HEALTHZ_PORT, METRICS_PORT, OFF, fill};
 pub(crate) use duration::GoDuration;
 pub(crate) use lower::{Lowered, lower, sections_without_effect};
 pub(crate) use parse::parse;
+#[cfg(test)]
+pub(crate) use types::Logging;
 pub(crate) use types::{ClientConnection, Conntrack, DetectLocal, Iptables, KubeProxyConfiguration, Nftables};
 
 /// The group and version of the file.

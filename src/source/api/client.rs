@@ -75,6 +75,10 @@ pub async fn connect(config: &ApiConfig) -> Result<Client, ConnectError> {
         kube.cluster_url = server(master)?;
     }
     kube.connect_timeout = Some(CONNECT_TIMEOUT);
+    if kube.cluster_url.scheme_str() == Some("http") || kube.accept_invalid_certs {
+        // No certificate will be judged, so this must not fail for want of the system's CAs, which a bare image has not got.
+        kube.root_cert.get_or_insert_default();
+    }
     let server = kube.cluster_url.to_string();
     if is_behind_service(kube.cluster_url.host().unwrap_or_default(), std::env::var(SERVICE_URL).ok().as_deref()) {
         warn!(
@@ -83,7 +87,13 @@ pub async fn connect(config: &ApiConfig) -> Result<Client, ConnectError> {
              boot there is nobody to make them. Name the server itself: clientConnection.kubeconfig, --kubeconfig or --master"
         );
     }
-    Client::try_from(kube).map_err(|error| ConnectError::Client { server, reason: chain(&error) })
+    let own_ca = kube.root_cert.is_some();
+    Client::try_from(kube).map_err(|error| ConnectError::Client { server, reason: with_advice(chain(&error), own_ca) })
+}
+
+/// Without a CA of its own the kubeconfig relies on the system's, and an image without files has none.
+fn with_advice(reason: String, own_ca: bool) -> String {
+    if own_ca { reason } else { format!("{reason} (name the server's CA: certificate-authority in the kubeconfig)") }
 }
 
 async fn from_file(path: &Path) -> Result<Config, ConnectError> {
@@ -162,6 +172,12 @@ mod tests {
     async fn a_master_without_a_scheme_is_refused() {
         let said = refusal(ApiConfig { kubeconfig: None, master: Some("10.0.0.1:6443".into()) }).await;
         assert!(said.contains("--master \"10.0.0.1:6443\""), "{said}");
+    }
+
+    #[test]
+    fn a_missing_ca_is_advised_only_where_none_is_named() {
+        assert_eq!(with_advice("bad key".into(), true), "bad key");
+        assert!(with_advice("no CA".into(), false).starts_with("no CA (name the server's CA: certificate-authority"));
     }
 
     #[tokio::test]
