@@ -1,6 +1,7 @@
 //! New UDP flows, made as fast as one thread can: each from a client of its own, or from clients that came before.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
@@ -24,6 +25,20 @@ impl Sender {
             sendto(&self.0, &packet, SendFlags::empty(), &SocketAddr::V4(to)).expect("sent");
         }
         begun.elapsed() / count
+    }
+}
+
+/// Gives the calling thread's namespace a link that swallows what is sent over it, as the default route.
+pub fn link() {
+    let lines = [
+        "link set lo up",
+        "link add sink type veth peer name drain",
+        "link set sink arp off up",
+        "link set drain arp off up",
+        "route add default dev sink",
+    ];
+    for line in lines {
+        assert!(Command::new("ip").args(line.split(' ')).status().expect("ip runs").success(), "ip {line}");
     }
 }
 
