@@ -24,6 +24,8 @@ mod kernel;
 mod objects;
 #[path = "support/packets.rs"]
 mod packets;
+#[path = "support/peer.rs"]
+mod peer;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/results.rs"]
@@ -64,6 +66,7 @@ fn main() {
         let sizes: &[(usize, usize)] = if quick { &[(10_000, 10)] } else { &[(10_000, 10), (50_000, 5)] };
         sizes.iter().flat_map(|(services, endpoints)| process::measure(*services, *endpoints, effort)).collect()
     });
+    run(&plan, "peer", &mut rows, |quick| peer::measure(if quick { 500 } else { 10_000 }, 10));
     run(&plan, "huge", &mut rows, |quick| kernel::huge(if quick { 10 } else { 1 }));
     run(&plan, "curves", &mut rows, |quick| {
         let (rows, points) = curves::measure(if quick { &curves::SIZES[..4] } else { &curves::SIZES });
@@ -84,7 +87,10 @@ fn run(plan: &Plan, section: &'static str, rows: &mut Vec<Row>, measure: impl Fn
     if !plan.wants(section) {
         return;
     }
-    let more: Vec<Row> = measure(plan.quick).into_iter().map(|row| Row { section, ..row }).collect();
+    let more: Vec<Row> = measure(plan.quick).into_iter().map(|row| row.within(section)).collect();
+    if more.is_empty() {
+        return;
+    }
     println!("{}", results::markdown(&more));
     rows.extend(more);
 }

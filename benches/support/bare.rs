@@ -18,6 +18,7 @@ const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 pub struct Bare {
     runtime: tokio::runtime::Runtime,
     client: Client,
+    server: Option<std::net::SocketAddr>,
 }
 
 impl Bare {
@@ -27,7 +28,28 @@ impl Bare {
         let runtime = runtime.expect("a runtime");
         let config = ferroproxy::model::ApiConfig { kubeconfig: Some(kubeconfig.into()), master: None };
         let client = runtime.block_on(ferroproxy::source::api::connect(&config)).expect("a client");
-        Bare { runtime, client }
+        let file = kube::config::Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+        let url = file.clusters.first().and_then(|cluster| cluster.cluster.as_ref()?.server.clone());
+        let server = url.and_then(|url| url.split("//").nth(1)?.trim_end_matches('/').parse().ok());
+        Bare { runtime, client, server }
+    }
+
+    /// Sends requests, so many at once. An object that is there already is no trouble.
+    pub fn send_all(&self, requests: impl Iterator<Item = http::Request<Vec<u8>>>, at_once: usize) {
+        let send = |request: http::Request<Vec<u8>>| {
+            let client = self.client.clone();
+            async move { client.request::<serde_json::Value>(request).await }
+        };
+        let all = futures::stream::iter(requests).map(send).buffer_unordered(at_once);
+        self.runtime.block_on(all.for_each(async |answer| {
+            let conflict = matches!(&answer, Err(kube::Error::Api(status)) if status.code == 409);
+            assert!(answer.is_ok() || conflict, "{answer:?}");
+        }));
+    }
+
+    /// The server's address, where the kubeconfig names one.
+    pub fn server(&self) -> Option<std::net::SocketAddr> {
+        self.server
     }
 
     /// How long both lists take, one beside the other, read and not looked at. The median of three.

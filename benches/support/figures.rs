@@ -30,6 +30,12 @@ impl Row {
         Row { section: "", what: what.to_owned(), size: size.to_owned(), value, unit, floor: None, peer: None }
     }
 
+    /// The same in a section of the table.
+    pub fn within(mut self, section: &'static str) -> Row {
+        self.section = section;
+        self
+    }
+
     /// A time in milliseconds.
     pub fn ms(size: &str, what: &str, time: Duration) -> Row {
         Row::new(size, what, time.as_secs_f64() * 1e3, Unit::Ms)
@@ -62,8 +68,14 @@ impl Row {
     }
 
     /// The same with what the peer takes.
-    pub fn peer(mut self, peer: Option<Duration>) -> Row {
-        self.peer = peer.map(|peer| peer.as_secs_f64() * if self.unit == Unit::Us { 1e6 } else { 1e3 });
+    pub fn peer(mut self, peer: Duration) -> Row {
+        self.peer = Some(peer.as_secs_f64() * if self.unit == Unit::Us { 1e6 } else { 1e3 });
+        self
+    }
+
+    /// The same with the memory the peer takes.
+    pub fn peer_bytes(mut self, bytes: u64) -> Row {
+        self.peer = Some(bytes as f64 / 1e6);
         self
     }
 

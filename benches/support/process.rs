@@ -86,9 +86,7 @@ impl World<'_> {
 
     /// A field of `/proc/PID/status`, in bytes.
     fn memory(&self, field: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon.pid())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).expect("a field");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+        self::field(self.daemon.pid(), field)
     }
 
     /// CPU time so far.
@@ -175,7 +173,7 @@ impl World<'_> {
     fn churn(&mut self, count: usize) {
         for _ in 0..count {
             self.change();
-            if self.round % 16 == 0 {
+            if self.round.is_multiple_of(16) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -193,6 +191,13 @@ impl World<'_> {
             }
         });
     }
+}
+
+/// A field of `/proc/PID/status`, in bytes.
+pub fn field(pid: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).expect("a field");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
 
 /// Which change came into force with which commit. One commit may carry several changes, and each change is in one.

@@ -42,6 +42,7 @@ fn heading(section: &str) -> &'static str {
     match section {
         "kernel" => "Full and incremental commits",
         "process" => "The process, fed by an API server over HTTP",
+        "peer" => "The same real API server followed by ferroproxy and by kube-proxy (nftables mode)",
         "huge" => "Huge",
         "curves" => "How it grows: services of 10 endpoints against time",
         "growth" => "Growing through every capacity while connections are made",

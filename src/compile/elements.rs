@@ -84,6 +84,16 @@ mod tests {
         assert_eq!((elements.len(), clone.len()), (99, 100));
     }
 
+    /// What is kept for one more endpoint of a service, where the nodes of the map are full. Another 10 MB at 100,000 endpoints should be
+    /// somebody's intent.
+    #[test]
+    fn an_endpoint_takes_no_more_than_150_bytes() {
+        use crate::model::{EndpointAddr, SliceEndpoint};
+        let (in_state, seated) = (size_of::<SliceEndpoint>(), size_of::<EndpointAddr>());
+        let in_ruleset = size_of::<(Bytes, Element)>() * 12 / 11;
+        assert!(in_state + seated + in_ruleset <= 150, "{in_state} + {seated} + {in_ruleset}");
+    }
+
     #[test]
     fn packing_changes_nothing_but_the_room() {
         let mut elements: Elements = (0..100).map(element).collect();
