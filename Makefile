@@ -79,8 +79,10 @@ lint: ## format, clippy and documentation, warnings are errors
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
 
-bench: setup ## encode and commit times at several sizes, as figures (root)
-	$(CARGO) bench --bench '*'
+# QUICK=1: smaller sizes and fewer repetitions. SECTION="kernel process huge curves growth packets": only these.
+bench: setup ## figures of everything, and benches/RESULTS.md (root); QUICK=1 for every day
+	$(CARGO) bench --bench scale -- $(if $(QUICK),--quick) $(SECTION)
+	$(if $(QUICK)$(SECTION),,$(CARGO) bench --bench rooms)
 
 VARIANT ?= nftables
 

@@ -1,185 +1,96 @@
-//! `make bench`: what a full and an incremental commit cost, against the kernel's own part of it in the same run.
+//! `make bench`: what everything costs, against the kernel's own part of it in the same run.
 //!
-//! Runs in a private network namespace and needs root. Prints one table and writes `benches/RESULTS.md`. Figures are for reading, never for
-//! a test to pass or fail on: machines drift, so look at the ratios.
+//! Runs in private network namespaces and needs root. Prints one table, and when all of it ran writes `benches/RESULTS.md` and
+//! `benches/curves.svg`. Figures are for reading, never for a test to pass or fail on: machines drift, so look at the ratios.
+//!
+//! Arguments: `--quick` for smaller sizes and fewer repetitions; names of sections to run only those.
 
 // The modules are shared with tests, which use more of them.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
+#[path = "support/bare.rs"]
+mod bare;
 #[path = "support/cluster.rs"]
 mod cluster;
-#[path = "../tests/support/netns.rs"]
-mod netns;
-#[path = "support/table.rs"]
-mod table;
+#[path = "support/curves.rs"]
+mod curves;
+#[path = "support/figures.rs"]
+mod figures;
+#[path = "support/growth.rs"]
+mod growth;
+#[path = "support/kernel.rs"]
+mod kernel;
+#[path = "support/objects.rs"]
+mod objects;
+#[path = "support/packets.rs"]
+mod packets;
+#[path = "support/peer.rs"]
+mod peer;
+#[path = "support/process.rs"]
+mod process;
+#[path = "support/results.rs"]
+mod results;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
-use std::time::{Duration, Instant};
+use figures::Row;
+use process::Effort;
 
-use cluster::Cluster;
-use ferroproxy::agent::{Arrivals, Engine};
-use ferroproxy::apply::diff;
-use ferroproxy::apply::netlink::Netlink;
-use ferroproxy::apply::target::{Outcome, Receipt, Target};
-use ferroproxy::apply::transaction::Transaction;
-use ferroproxy::model::{Config, Family, LocalDetector, PerFamily, SourceConfig};
-use ferroproxy::state::State;
-use table::{Row, Table};
+/// What to run.
+pub struct Plan {
+    quick: bool,
+    sections: Vec<String>,
+}
 
-/// Services, and endpoints of each.
-const SIZES: [(usize, usize); 3] = [(100, 10), (1_000, 10), (10_000, 10)];
-/// Repetitions of a full commit; the median counts.
-const FULL_RUNS: usize = 5;
-/// Changes of each kind.
-const CHANGES: usize = 300;
+impl Plan {
+    fn wants(&self, section: &str) -> bool {
+        self.sections.is_empty() || self.sections.iter().any(|name| name == section)
+    }
+}
 
 fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     // `cargo test --benches` and `cargo bench -- --test` only want to know whether it builds.
-    if std::env::args().any(|arg| arg == "--test") {
+    if args.iter().any(|arg| arg == "--test") || !support::netns::is_possible() {
         return;
     }
-    if !netns::is_possible() {
+    let quick = args.iter().any(|arg| arg == "--quick");
+    let plan = Plan { quick, sections: args.into_iter().filter(|arg| !arg.starts_with('-')).collect() };
+    let mut rows = Vec::new();
+    let mut curves = Vec::new();
+    run(&plan, "kernel", &mut rows, |quick| {
+        kernel::sizes(if quick { &[(1_000, 10), (10_000, 10)] } else { &kernel::SIZES })
+    });
+    run(&plan, "process", &mut rows, |quick| {
+        let effort = if quick { Effort::QUICK } else { Effort::FULL };
+        let sizes: &[(usize, usize)] = if quick { &[(10_000, 10)] } else { &[(10_000, 10), (50_000, 5)] };
+        sizes.iter().flat_map(|(services, endpoints)| process::measure(*services, *endpoints, effort)).collect()
+    });
+    run(&plan, "peer", &mut rows, |quick| peer::measure(if quick { 500 } else { 10_000 }, 10));
+    run(&plan, "huge", &mut rows, |quick| kernel::huge(if quick { 10 } else { 1 }));
+    run(&plan, "curves", &mut rows, |quick| {
+        let (rows, points) = curves::measure(if quick { &curves::SIZES[..4] } else { &curves::SIZES });
+        curves = points;
+        rows
+    });
+    run(&plan, "growth", &mut rows, |quick| growth::measure(if quick { 1_000 } else { 10_000 }));
+    run(&plan, "packets", &mut rows, |quick| packets::measure(if quick { 1_000 } else { 10_000 }));
+    if !quick && plan.sections.is_empty() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/benches");
+        results::write(&rows, &format!("{directory}/RESULTS.md"));
+        curves::draw(&curves, &format!("{directory}/curves.svg"));
+    }
+}
+
+/// Runs a section and prints its rows at once.
+fn run(plan: &Plan, section: &'static str, rows: &mut Vec<Row>, measure: impl FnOnce(bool) -> Vec<Row>) {
+    if !plan.wants(section) {
         return;
     }
-    let mut table = Table::new();
-    let namespace = netns::Netns::new("bench");
-    for (services, endpoints) in SIZES {
-        table.extend(namespace.enter(|| measure(services, endpoints)));
+    let more: Vec<Row> = measure(plan.quick).into_iter().map(|row| row.within(section)).collect();
+    if more.is_empty() {
+        return;
     }
-    table.print();
-    table.write(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/RESULTS.md"));
-}
-
-fn config() -> Config {
-    let nets = PerFamily { v4: Some("10.128.0.0/9".parse().expect("a network")), v6: None };
-    Config { detector: LocalDetector::ClusterCidr(nets), ..Config::new(SourceConfig::Manifests("unused".into()), "n") }
-}
-
-fn measure(services: usize, endpoints: usize) -> Vec<Row> {
-    let label = format!("{services} x {endpoints}");
-    let mut cluster = Cluster::new(services, endpoints);
-    let mut state = State::new();
-    cluster.list().into_iter().for_each(|event| state.apply(event));
-    let (full, raw, encode, total) = full_commits(&state);
-    let mut rows = vec![
-        Row::new(&label, "full: encode", encode, None),
-        Row::new(&label, "full: the same batch sent raw (kernel alone)", raw, None),
-        Row::new(&label, "full: commit (encode, send, acknowledge)", full, Some(raw)),
-        Row::new(&label, "full: state known to commit acknowledged", total, Some(raw)),
-    ];
-    let mut engine = Engine::new(config(), vec![Family::V4], Timed::default());
-    let changes = state.take_changes();
-    engine.sync(state.snapshot(), changes, &Arrivals::default());
-    assert!(!engine.is_failing());
-    for (name, change) in kinds_of_change() {
-        rows.extend(incremental(&label, name, change, &mut cluster, &mut state, &mut engine));
-    }
-    clear();
-    rows
-}
-
-/// Medians: commit, the same bytes sent raw, encode alone, and state to acknowledgement.
-fn full_commits(state: &State) -> (Duration, Duration, Duration, Duration) {
-    let (mut commit, mut raw, mut encode, mut total) = (vec![], vec![], vec![], vec![]);
-    for _ in 0..FULL_RUNS {
-        clear();
-        let mut engine = Engine::new(config(), vec![Family::V4], Timed::default());
-        let begun = Instant::now();
-        engine.sync(state.snapshot(), Default::default(), &Arrivals::default());
-        total.push(begun.elapsed());
-        assert!(!engine.is_failing());
-        commit.push(engine.target().last);
-        clear();
-        let transaction = build_transaction(state);
-        let mut kernel = Netlink::open().expect("netlink");
-        let begun = Instant::now();
-        let batch = kernel.encode(&transaction);
-        encode.push(begun.elapsed());
-        let begun = Instant::now();
-        kernel.send(&batch).expect("the kernel takes the batch");
-        raw.push(begun.elapsed());
-    }
-    (median(commit), median(raw), median(encode), median(total))
-}
-
-fn build_transaction(state: &State) -> Transaction {
-    let (compiler, _) = ferroproxy::agent::plan(&config(), state.snapshot(), &[Family::V4], Default::default());
-    diff(compiler.draft())
-}
-
-type Change = fn(&mut Cluster, usize) -> Vec<ferroproxy::model::Event>;
-
-fn kinds_of_change() -> [(&'static str, Change); 4] {
-    [
-        ("one endpoint replaced", Cluster::replace_endpoint),
-        ("all endpoints of a service replaced", Cluster::replace_all),
-        ("one endpoint more or less", Cluster::grow_or_shrink),
-        ("a service added or deleted", Cluster::add_or_delete),
-    ]
-}
-
-fn incremental(
-    label: &str,
-    name: &str,
-    change: Change,
-    cluster: &mut Cluster,
-    state: &mut State,
-    engine: &mut Engine<Timed>,
-) -> Vec<Row> {
-    let (mut syncs, mut commits) = (vec![], vec![]);
-    for n in 0..CHANGES {
-        change(cluster, n).into_iter().for_each(|event| state.apply(event));
-        let changes = state.take_changes();
-        let begun = Instant::now();
-        let report = engine.sync(state.snapshot(), changes, &Arrivals::default());
-        syncs.push(begun.elapsed());
-        assert!(!engine.is_failing() && report.operations > 0, "{name}: {report:?}");
-        commits.push(engine.target().last);
-    }
-    let (sync, commit) = (median(syncs), median(commits));
-    vec![Row::new(label, &format!("{name}: event to acknowledgement"), sync, Some(commit))]
-}
-
-/// The kernel, with the time its last commit took.
-#[derive(Default)]
-struct Timed {
-    inner: Option<Netlink>,
-    last: Duration,
-}
-
-impl Timed {
-    fn kernel(&mut self) -> &mut Netlink {
-        self.inner.get_or_insert_with(|| Netlink::open().expect("netlink"))
-    }
-}
-
-impl Target for Timed {
-    fn commit(&mut self, transaction: &Transaction) -> Receipt {
-        let kernel = self.kernel();
-        let begun = Instant::now();
-        let receipt = kernel.commit(transaction);
-        self.last = begun.elapsed();
-        receipt
-    }
-
-    fn read_back(&mut self) -> Result<ferroproxy::apply::target::Live, ferroproxy::apply::target::CommitError> {
-        self.kernel().read_back()
-    }
-
-    fn generation(&mut self) -> Result<u32, ferroproxy::apply::target::CommitError> {
-        self.kernel().generation()
-    }
-}
-
-fn clear() {
-    use ferroproxy::apply::transaction::Op;
-    let mut kernel = Netlink::open().expect("netlink");
-    let live = kernel.read_back().expect("read back");
-    let removal = |family| live.get(family).as_ref().map(|_| Op::DeleteTable).into_iter().collect();
-    let receipt = kernel.commit(&Transaction { families: PerFamily::from_fn(removal) });
-    assert_eq!(receipt.families.v4, Outcome::Done);
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
+    println!("{}", results::markdown(&more));
+    rows.extend(more);
 }

@@ -133,8 +133,8 @@ fn an_endpoint_is_replaced_in_its_slot() {
         let (def, key) = (endpoints_def(Family::V4, 100), frontend(Family::V4, 1).number(3));
         let one = |n| BTreeMap::from([(key.clone(), endpoint(Family::V4, n))]);
         let replace = v4(vec![
-            Op::DeleteElements("endpoints".into(), def.clone(), one(3)),
-            Op::AddElements("endpoints".into(), def, one(77)),
+            Op::DeleteElements("endpoints".into(), def.clone(), one(3).into()),
+            Op::AddElements("endpoints".into(), def, one(77).into()),
         ]);
         assert_done(&netlink.commit(&replace));
         table.sets.get_mut("endpoints").unwrap().elements.extend(one(77));
@@ -159,8 +159,8 @@ fn ranges_are_replaced_and_may_touch() {
                 let old = BTreeMap::from_iter(set.elements.pop_first());
                 let new = BTreeMap::from(new);
                 set.elements.extend(new.clone());
-                ops.push(Op::DeleteElements(name.into(), set.def.clone(), old));
-                ops.push(Op::AddElements(name.into(), set.def.clone(), new));
+                ops.push(Op::DeleteElements(name.into(), set.def.clone(), old.into()));
+                ops.push(Op::AddElements(name.into(), set.def.clone(), new.into()));
             }
             ops
         });
@@ -194,8 +194,8 @@ fn a_full_map_takes_a_replacement_and_refuses_one_too_many() {
         assert_done(&netlink.commit(&v4(make(&table))));
         let def = endpoints_def(Family::V4, 4);
         let slot = |n: u32| BTreeMap::from([(frontend(Family::V4, 1).number(n), endpoint(Family::V4, n as u16))]);
-        let add = |n| Op::AddElements("endpoints".into(), def.clone(), slot(n));
-        let delete = |n| Op::DeleteElements("endpoints".into(), def.clone(), slot(n));
+        let add = |n| Op::AddElements("endpoints".into(), def.clone(), slot(n).into());
+        let delete = |n| Op::DeleteElements("endpoints".into(), def.clone(), slot(n).into());
         assert_done(&netlink.commit(&v4(vec![delete(0), add(10)])));
         let receipt = netlink.commit(&v4(vec![add(11)]));
         let error = error(&receipt, Family::V4);
@@ -225,7 +225,7 @@ fn what_is_not_there_is_to_be_read_back() {
     in_kernel("absent", |_, netlink| {
         assert_done(&netlink.commit(&v4(make(&full(Family::V4, 4)))));
         let gone = BTreeMap::from([(frontend(Family::V4, 9).number(0), endpoint(Family::V4, 0))]);
-        let delete = Op::DeleteElements("endpoints".into(), endpoints_def(Family::V4, 4), gone);
+        let delete = Op::DeleteElements("endpoints".into(), endpoints_def(Family::V4, 4), gone.into());
         let receipt = netlink.commit(&v4(vec![delete]));
         let error = error(&receipt, Family::V4);
         assert_eq!((error.remedy, error.errno), (Remedy::Resync, Some(2)));
@@ -459,7 +459,7 @@ fn a_foreign_set_and_rule_are_seen_as_foreign() {
     in_kernel("foreign", |netns, netlink| {
         netns.nft_load("table ip ferroproxy { set s { type ipv4_addr; elements = { 1.2.3.4 } }; chain c { ip ttl 5 counter; accept; }; }");
         let live = netlink.read_back().expect("read back").v4.expect("the table is there");
-        let unknown = LiveSet { def: None, elements: BTreeMap::new() };
+        let unknown = LiveSet { def: None, elements: Default::default() };
         assert_eq!(live.sets, BTreeMap::from([("s".into(), unknown)]));
         let accept = Some(lower(&Rule::new([Stmt::Verdict(Verdict::Accept)]), Family::V4));
         assert_eq!(live.chains.get("c").expect("the chain").rules, [None, accept]);

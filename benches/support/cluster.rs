@@ -3,30 +3,69 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ferroproxy::model::{
-    Change, Conditions, EndpointSlice, Event, Family, ObjectName, Protocol, Service, ServicePort, SliceEndpoint,
-    SlicePort,
+    Change, Conditions, EndpointSlice, Event, Family, ObjectName, Protocol, Service, ServiceKind, ServicePort,
+    SliceEndpoint, SlicePort, TrafficPolicy,
 };
+
+/// The node everything is looked at from.
+pub const NODE: &str = "n";
 
 /// Services with one IPv4 cluster IP and one slice each.
 pub struct Cluster {
     services: usize,
     endpoints: usize,
+    kind: Kind,
     /// The next address that no endpoint has had.
     fresh: u32,
     slices: Vec<EndpointSlice>,
 }
 
+/// What the services are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// ClusterIP, TCP.
+    Tcp,
+    /// ClusterIP, UDP.
+    Udp,
+    /// LoadBalancer with an address and a node port, external policy Local, one endpoint on the node.
+    LocalBalancer,
+}
+
+impl Kind {
+    fn protocol(self) -> Protocol {
+        if self == Kind::Udp { Protocol::Udp } else { Protocol::Tcp }
+    }
+}
+
 impl Cluster {
     /// So many services with so many endpoints each.
     pub fn new(services: usize, endpoints: usize) -> Cluster {
-        let mut cluster = Cluster { services, endpoints, fresh: 0, slices: Vec::new() };
+        Cluster::of(Kind::Tcp, services, endpoints)
+    }
+
+    /// So many services of a kind.
+    pub fn of(kind: Kind, services: usize, endpoints: usize) -> Cluster {
+        let mut cluster = Cluster { services, endpoints, kind, fresh: 0, slices: Vec::new() };
         cluster.slices = (0..services).map(|n| cluster.slice(n)).collect();
         cluster
     }
 
+    /// So many more services: their events.
+    pub fn grow(&mut self, more: usize) -> Vec<Event> {
+        let numbers = self.services..self.services + more;
+        self.services += more;
+        let mut events = Vec::new();
+        for n in numbers {
+            let slice = self.slice(n);
+            self.slices.push(slice.clone());
+            events.extend([Event::Service(Change::Upsert(service(n, self.kind))), Event::Slice(Change::Upsert(slice))]);
+        }
+        events
+    }
+
     /// Both full lists.
     pub fn list(&self) -> Vec<Event> {
-        let services = (0..self.services).map(|n| Event::Service(Change::Upsert(service(n))));
+        let services = (0..self.services).map(|n| Event::Service(Change::Upsert(service(n, self.kind))));
         let slices = self.slices.iter().map(|slice| Event::Slice(Change::Upsert(slice.clone())));
         let synced = [Event::Service(Change::Synced), Event::Slice(Change::Synced)];
         services.chain(slices).chain(synced).collect()
@@ -62,7 +101,7 @@ impl Cluster {
     /// A new service with its slice, and the next time it goes.
     pub fn add_or_delete(&mut self, n: usize) -> Vec<Event> {
         let number = self.services + n / 2;
-        let (service, slice) = (service(number), self.slice(number));
+        let (service, slice) = (service(number, self.kind), self.slice(number));
         match n % 2 {
             0 => vec![Event::Service(Change::Upsert(service)), Event::Slice(Change::Upsert(slice))],
             _ => vec![Event::Service(Change::Delete(service.name)), Event::Slice(Change::Delete(slice.name))],
@@ -81,12 +120,16 @@ impl Cluster {
     }
 
     fn slice(&mut self, n: usize) -> EndpointSlice {
+        let mut endpoints: Vec<SliceEndpoint> = (0..self.endpoints).map(|_| endpoint(self.fresh_address())).collect();
+        if self.kind == Kind::LocalBalancer {
+            endpoints[0].node = Some(NODE.into());
+        }
         EndpointSlice {
             name: ObjectName::new("bench", format!("svc-{n}-slice")),
             service: ObjectName::new("bench", format!("svc-{n}")),
             family: Family::V4,
-            ports: vec![SlicePort { name: "".into(), protocol: Protocol::Tcp, port: 8080 }],
-            endpoints: (0..self.endpoints).map(|_| endpoint(self.fresh_address())).collect(),
+            ports: vec![SlicePort { name: "".into(), protocol: self.kind.protocol(), port: 8080 }],
+            endpoints,
             triggered: None,
         }
     }
@@ -96,8 +139,19 @@ fn endpoint(address: IpAddr) -> SliceEndpoint {
     SliceEndpoint { address, conditions: Conditions::default(), node: None, hints: None }
 }
 
-fn service(n: usize) -> Service {
-    let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 96, 0, 1)) + u32::try_from(n).expect("a small number"));
-    let port = ServicePort { name: "".into(), protocol: Protocol::Tcp, port: 80, node_port: None };
-    Service { cluster_ips: vec![ip.into()], ports: vec![port], ..Service::named("bench", &format!("svc-{n}")) }
+fn service(n: usize, kind: Kind) -> Service {
+    let number = u32::try_from(n).expect("a small number");
+    let ip = |base: [u8; 4]| IpAddr::V4(Ipv4Addr::from(u32::from(Ipv4Addr::from(base)) + number));
+    let balanced = kind == Kind::LocalBalancer;
+    let node_port = balanced.then(|| 30_000 + u16::try_from(n).expect("few of these"));
+    let port = ServicePort { name: "".into(), protocol: kind.protocol(), port: 80, node_port };
+    let mut service = Service::named("bench", &format!("svc-{n}"));
+    service.cluster_ips = vec![ip([10, 96, 0, 1])];
+    service.ports = vec![port];
+    if balanced {
+        service.kind = ServiceKind::LoadBalancer;
+        service.load_balancer_ips = vec![ip([203, 0, 0, 1])];
+        service.external_policy = TrafficPolicy::Local;
+    }
+    service
 }

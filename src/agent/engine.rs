@@ -12,7 +12,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::plan::{Routes, compile, routes};
+use super::plan::{Routes, routes};
 use super::settings::settings;
 use crate::apply::target::{CommitError, Live, Target};
 use crate::apply::{drift, learn, seed};
@@ -26,6 +26,8 @@ use report::Times;
 pub(super) use report::{Counts, count, total};
 pub use watch::Finding;
 
+/// How many services are compiled at a time.
+const SERVICES_AT_A_TIME: usize = 512;
 /// How often a transaction is tried in one sync before it is left to the next.
 const TRIES: usize = 4;
 
@@ -159,24 +161,43 @@ impl<T: Target> Engine<T> {
     fn start(&mut self, snapshot: &Snapshot) -> Vec<Rejection> {
         let live = self.read_back_or_replace();
         let seed = live.as_ref().map(seed).unwrap_or_default();
-        let routes = self.routes(snapshot, snapshot.services.keys());
-        let (compiler, rejections) = compile(&self.config, snapshot, &self.families, seed, routes);
+        let mut compiler = Compiler::new(settings(&self.config, snapshot, &self.families), seed);
+        let rejections = self.take_in(&mut compiler, snapshot, snapshot.services.keys());
+        compiler.forget_seed();
+        compiler.pack();
         self.compiler = Some(compiler);
         self.compare_with(live);
         rejections
     }
 
+    /// Tells the compiler the routes of these services now, some at a time: what many contribute is not held in memory twice.
+    fn take_in<'a>(
+        &mut self,
+        compiler: &mut Compiler,
+        snapshot: &Snapshot,
+        names: impl Iterator<Item = &'a ObjectName>,
+    ) -> Vec<Rejection> {
+        let mut names = names.peekable();
+        let mut rejections = Vec::new();
+        while names.peek().is_some() {
+            let routes = self.routes(snapshot, names.by_ref().take(SERVICES_AT_A_TIME));
+            rejections.extend(compiler.update(routes));
+        }
+        rejections
+    }
+
     fn update(&mut self, snapshot: &Snapshot, changes: &Changes) -> Vec<Rejection> {
-        let routes = match changes.node {
-            true => self.routes(snapshot, snapshot.services.keys().chain(&changes.services)),
-            false => self.routes(snapshot, changes.services.iter()),
-        };
-        self.quarantine.release(|name| routes.contains_key(name));
-        let Some(compiler) = &mut self.compiler else { return Vec::new() };
+        let Some(mut compiler) = self.compiler.take() else { return Vec::new() };
+        self.quarantine.release(|name| changes.node || changes.services.contains(name));
         if changes.node || changes.service_cidrs || changes.local_addresses {
             compiler.set_settings(settings(&self.config, snapshot, &self.families));
         }
-        compiler.update(routes)
+        let rejections = match changes.node {
+            true => self.take_in(&mut compiler, snapshot, snapshot.services.keys().chain(&changes.services)),
+            false => self.take_in(&mut compiler, snapshot, changes.services.iter()),
+        };
+        self.compiler = Some(compiler);
+        rejections
     }
 
     /// The routes of these services now, what is odd about them counted.

@@ -26,7 +26,10 @@ pub(super) fn routes<'a>(config: &Config, snapshot: &Snapshot, names: impl Itera
 
 /// A compiler that holds everything, and the frontends that could not be had. The seed's slots and capacities are kept.
 pub fn plan(config: &Config, snapshot: &Snapshot, families: &[Family], seed: Seed) -> (Compiler, Vec<Rejection>) {
-    compile(config, snapshot, families, seed, routes(config, snapshot, snapshot.services.keys()))
+    let mut compiler = Compiler::new(settings(config, snapshot, families), seed);
+    let rejections = compiler.update(routes(config, snapshot, snapshot.services.keys()));
+    compiler.forget_seed();
+    (compiler, rejections)
 }
 
 /// The same in iptables mode.
@@ -48,17 +51,4 @@ pub(super) fn contributions(
         (name, Contribution { routes, health_check: health.map(|health| health.port) })
     };
     routes.into_iter().map(of).collect()
-}
-
-pub(super) fn compile(
-    config: &Config,
-    snapshot: &Snapshot,
-    families: &[Family],
-    seed: Seed,
-    routes: Routes,
-) -> (Compiler, Vec<Rejection>) {
-    let mut compiler = Compiler::new(settings(config, snapshot, families), seed);
-    let rejections = compiler.update(routes);
-    compiler.forget_seed();
-    (compiler, rejections)
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::transaction::{Op, Transaction};
-use crate::compile::bytes::Bytes;
 use crate::compile::draft::{ChainInForce, Draft, Pending, PendingSet, SetInForce};
-use crate::compile::ruleset::{DataType, Element, Name, Set, SetDef, Table};
+use crate::compile::elements::Elements;
+use crate::compile::ruleset::{DataType, Name, Set, SetDef, Table};
 use crate::compile::stmt::Stmt;
 use crate::model::{Family, PerFamily};
 
@@ -139,7 +139,7 @@ impl Batch {
         for (name, differing) in &pending.sets {
             let Some(wanted) = table.sets.get(name) else { continue };
             let (leaving, joining) = match &differing.shape {
-                Some(_) => (BTreeMap::new(), wanted.elements.clone()),
+                Some(_) => (Elements::new(), wanted.elements.clone()),
                 None => moves(wanted, differing),
             };
             if !leaving.is_empty() {
@@ -170,7 +170,7 @@ impl Batch {
 }
 
 /// The elements that leave and those that join. A changed value is both: the kernel has no replacement of an element.
-fn moves(wanted: &Set, differing: &PendingSet) -> (BTreeMap<Bytes, Element>, BTreeMap<Bytes, Element>) {
+fn moves(wanted: &Set, differing: &PendingSet) -> (Elements, Elements) {
     let (mut leaving, mut joining) = (BTreeMap::new(), BTreeMap::new());
     for (key, in_force) in &differing.elements {
         let now = wanted.elements.get(key);
@@ -184,7 +184,7 @@ fn moves(wanted: &Set, differing: &PendingSet) -> (BTreeMap<Bytes, Element>, BTr
             joining.insert(key.clone(), element.clone());
         }
     }
-    (leaving, joining)
+    (leaving.into(), joining.into())
 }
 
 /// What to call a set whose shape is not known, for printing only.

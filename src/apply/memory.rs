@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::target::{CommitError, Live, LiveChain, LiveSet, LiveTable, Outcome, Receipt, Remedy, TableFlags, Target};
 use super::transaction::{Op, Transaction};
 use crate::compile::bytes::Bytes;
+use crate::compile::elements::Elements;
 use crate::compile::lower::lower;
 use crate::compile::ruleset::{Element, Name, Value, Verdict};
 use crate::compile::stmt::Rule;
@@ -117,7 +118,7 @@ fn run_in(table: &mut LiveTable, family: Family, op: &Op) -> Result<(), CommitEr
     match op {
         Op::AddTable | Op::DeleteTable => Ok(()),
         Op::AddSet(name, def) => {
-            let new = || LiveSet { def: Some(def.clone()), elements: BTreeMap::new() };
+            let new = || LiveSet { def: Some(def.clone()), elements: Elements::new() };
             let set = table.sets.entry(name.clone()).or_insert_with(new);
             vacant(set.def.as_ref() == Some(def), "add set", name)
         }

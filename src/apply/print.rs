@@ -59,6 +59,7 @@ mod tests {
 
     use super::*;
     use crate::compile::bytes::Bytes;
+    use crate::compile::elements::Elements;
     use crate::compile::ruleset::{ChainKind, DataType, Element, Field, HookPoint, Value, Verdict};
     use crate::compile::stmt::{Rule, Stmt};
     use crate::model::{PerFamily, Protocol};
@@ -84,8 +85,8 @@ mod tests {
             Op::AddChain("output".into(), Some(hook)),
             Op::AddRule("KUBE-SVC-3".into(), rule),
             Op::FlushChain("KUBE-SVC-4".into()),
-            Op::DeleteElements(name.clone(), def.clone(), BTreeMap::new()),
-            Op::AddElements(name.clone(), def.clone(), elements),
+            Op::DeleteElements(name.clone(), def.clone(), Elements::new()),
+            Op::AddElements(name.clone(), def.clone(), elements.into()),
             Op::DeleteChain("KUBE-SVC-4".into()),
             Op::DeleteSet(name, def),
         ];

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::transaction::Transaction;
 use crate::compile::bytes::Bytes;
+use crate::compile::elements::Elements;
 use crate::compile::expr::Expr;
-use crate::compile::ruleset::{Element, Hook, Name, SetDef};
+use crate::compile::ruleset::{Hook, Name, SetDef};
 use crate::model::PerFamily;
 
 /// A place that holds tables: the kernel, or memory in tests.
@@ -151,7 +152,7 @@ pub struct LiveSet {
     /// Its shape; `None` when it is none that ferroproxy makes.
     pub def: Option<SetDef>,
     /// Its elements.
-    pub elements: BTreeMap<Bytes, Element>,
+    pub elements: Elements,
 }
 
 /// A chain as read back.

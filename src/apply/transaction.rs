@@ -1,9 +1,7 @@
 //! A change of the kernel's tables as a value.
 
-use std::collections::BTreeMap;
-
-use crate::compile::bytes::Bytes;
-use crate::compile::ruleset::{Element, Hook, Name, SetDef};
+use crate::compile::elements::Elements;
+use crate::compile::ruleset::{Hook, Name, SetDef};
 use crate::compile::stmt::Rule;
 use crate::model::{Family, PerFamily};
 
@@ -35,9 +33,9 @@ pub enum Op {
     /// Append a rule.
     AddRule(Name, Rule),
     /// Remove elements. The shape is told for printing; values are those in force.
-    DeleteElements(Name, SetDef, BTreeMap<Bytes, Element>),
+    DeleteElements(Name, SetDef, Elements),
     /// Add elements.
-    AddElements(Name, SetDef, BTreeMap<Bytes, Element>),
+    AddElements(Name, SetDef, Elements),
 }
 
 impl Transaction {

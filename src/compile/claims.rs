@@ -127,6 +127,11 @@ impl Claims {
         }
     }
 
+    /// Gives back the room that growth has left unused.
+    pub fn pack(&mut self) {
+        self.owners = std::mem::take(&mut self.owners).into_iter().collect();
+    }
+
     /// Withdraws a claim. Answers who takes over.
     pub fn withdraw(&mut self, frontend: Frontend, claimant: &Claimant) -> Option<ServicePortName> {
         let mut waiting = self.waiting.remove(&frontend).unwrap_or_default();

@@ -80,6 +80,14 @@ impl Compiler {
         self.seed = Seed::default();
     }
 
+    /// Gives back the room that filling one by one has left unused. For after the first full sync: later ones change little.
+    pub fn pack(&mut self) {
+        self.draft.pack();
+        self.claims.pack();
+        self.services = std::mem::take(&mut self.services).into_iter().collect();
+        self.shared.shrink_to_fit();
+    }
+
     /// How many services contribute.
     pub fn service_count(&self) -> usize {
         self.services.len()
@@ -174,7 +182,7 @@ impl Compiler {
     /// Seats the endpoints of each port: as before, else as an earlier process had them.
     fn place(&self, old: &[Placed], routes: Vec<PortRoutes>) -> Vec<Placed> {
         let wanted = routes.into_iter().filter(|r| self.settings.families.contains(&r.family));
-        wanted
+        let mut placed: Vec<Placed> = wanted
             .map(|mut routes| {
                 let before = same_port(old, &routes);
                 let (cluster, local) = (std::mem::take(&mut routes.cluster), std::mem::take(&mut routes.local));
@@ -183,9 +191,12 @@ impl Compiler {
                     None => settle(&self.seeded(&routes, pool), wanted),
                 };
                 let (cluster, local) = (seat(Pool::Cluster, &cluster), seat(Pool::Local, &local));
-                Placed { routes, cluster, local, numbers: None, owned: BTreeSet::new() }
+                Placed { routes, cluster, local, numbers: None, owned: Vec::new() }
             })
-            .collect()
+            .collect();
+        // What is kept for every service takes what it needs and no more.
+        placed.shrink_to_fit();
+        placed
     }
 
     fn seeded(&self, routes: &PortRoutes, pool: Pool) -> Vec<EndpointAddr> {
@@ -209,9 +220,10 @@ impl Compiler {
     /// Notes which frontends each port owns, and rejects those that another has.
     fn own(&self, mut ports: Vec<Placed>, rejections: &mut Vec<Rejection>) -> Vec<Placed> {
         for port in &mut ports {
-            let (owned, lost): (BTreeSet<_>, BTreeSet<_>) = Placed::frontends(&port.routes)
+            let (mut owned, lost): (Vec<_>, Vec<_>) = Placed::frontends(&port.routes)
                 .into_iter()
                 .partition(|frontend| self.claims.owner(frontend) == Some(&port.routes.name));
+            owned.shrink_to_fit();
             port.owned = owned;
             let told = lost.iter().map(|frontend| self.claims.rejection(frontend, &port.routes.name));
             rejections.extend(told);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::bytes::Bytes;
+use super::elements::Elements;
 use super::layout::{SetId, capacity};
 use super::ruleset::{Chain, Element, Hook, Name, Ruleset, Set, SetDef, Table};
 use crate::model::{Family, PerFamily};
@@ -81,6 +82,14 @@ impl Draft {
         &self.ruleset
     }
 
+    /// Gives back the room that filling the sets one by one has left unused.
+    pub fn pack(&mut self) {
+        for family in Family::ALL {
+            let sets = self.ruleset.get_mut(family).iter_mut().flat_map(|table| table.sets.values_mut());
+            sets.for_each(|set| set.elements.pack());
+        }
+    }
+
     /// Where the ruleset in force differs.
     pub fn pending(&self) -> &PerFamily<Pending> {
         &self.pending
@@ -109,7 +118,7 @@ impl Draft {
     /// Adds an empty set.
     pub fn add_set(&mut self, family: Family, id: SetId) {
         let Some(table) = self.ruleset.get_mut(family) else { return };
-        table.sets.insert(id.name(), Set { def: id.def(family), elements: BTreeMap::new() });
+        table.sets.insert(id.name(), Set { def: id.def(family), elements: Elements::new() });
         let pending = self.pending.get_mut(family);
         if !pending.absent {
             let entry = pending.sets.entry(id.name()).or_default();

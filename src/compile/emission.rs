@@ -27,8 +27,8 @@ pub(super) struct Placed {
     pub(super) local: Vec<EndpointAddr>,
     /// The numbers of its endpoints, if its clients keep theirs.
     pub(super) numbers: Option<Numbers>,
-    /// The frontends it owns.
-    pub(super) owned: BTreeSet<Frontend>,
+    /// The frontends it owns, ordered.
+    pub(super) owned: Vec<Frontend>,
 }
 
 /// Everything one service contributes. Elements belong to it alone; shared ones and parts are counted over all services.

@@ -5,6 +5,7 @@ pub mod bytes;
 pub mod claims;
 mod compiler;
 pub mod draft;
+pub mod elements;
 mod emission;
 pub mod expr;
 mod frame;

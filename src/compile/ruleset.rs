@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::bytes::Bytes;
+use super::elements::Elements;
 use super::stmt::Rule;
 use crate::model::{Family, PerFamily};
 
@@ -71,7 +72,7 @@ pub struct Set {
     /// What it is.
     pub def: SetDef,
     /// Its elements by key.
-    pub elements: BTreeMap<Bytes, Element>,
+    pub elements: Elements,
 }
 
 /// The shape of a set or map.

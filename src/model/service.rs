@@ -90,4 +90,13 @@ impl Service {
             health_check_node_port: None,
         }
     }
+
+    /// Gives back the room its lists do not need: for those who keep many.
+    pub fn shrink_to_fit(&mut self) {
+        for ips in [&mut self.cluster_ips, &mut self.external_ips, &mut self.load_balancer_ips] {
+            ips.shrink_to_fit();
+        }
+        self.ports.shrink_to_fit();
+        self.source_ranges.shrink_to_fit();
+    }
 }

@@ -97,7 +97,7 @@ impl SlimSlice {
         let family = family(self.address_type, out)?;
         let name = self.metadata.object_name();
         let service = service_name(&mut self.metadata, out)?;
-        let service = ObjectName { namespace: name.namespace.clone(), name: names.name(&service) };
+        let service = ObjectName { namespace: name.namespace.clone(), name: service.into() };
         let trigger_field = format_args!("metadata.annotations[{TRIGGER_TIME}]");
         Some(EndpointSlice {
             name,

@@ -32,25 +32,22 @@ pub(super) fn merge_endpoints<'a>(
     merged
 }
 
-fn of_slice<'a>(
+fn of_slice<'a, 'b>(
     slice: &'a EndpointSlice,
-    (name, protocol): (&str, Protocol),
-    node: &str,
-) -> impl Iterator<Item = Endpoint<'a>> {
-    let numbers: Vec<u16> =
-        slice.ports.iter().filter(|p| *p.name == *name && p.protocol == protocol).map(|p| p.port).collect();
-    let node = node.to_owned();
+    (name, protocol): (&'b str, Protocol),
+    node: &'b str,
+) -> impl Iterator<Item = Endpoint<'a>> + use<'a, 'b> {
+    let numbers =
+        move || slice.ports.iter().filter(move |p| *p.name == *name && p.protocol == protocol).map(|p| p.port);
     slice.endpoints.iter().flat_map(move |endpoint| {
-        let local = endpoint.node.as_deref().is_some_and(|n| n == node);
-        let slice_name = &*slice.name.name;
-        let make = move |port| Endpoint {
+        let local = endpoint.node.as_deref() == Some(node);
+        numbers().map(move |port| Endpoint {
             addr: EndpointAddr { ip: endpoint.address, port },
             conditions: endpoint.conditions,
             local,
             hints: endpoint.hints.as_deref(),
-            slice: slice_name,
-        };
-        numbers.clone().into_iter().map(make)
+            slice: &slice.name.name,
+        })
     })
 }
 

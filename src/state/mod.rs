@@ -2,6 +2,7 @@
 
 mod listing;
 mod merge;
+mod slices;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 pub use merge::Endpoint;
+pub use slices::Slices;
 pub use snapshot::{ServiceEntry, Snapshot};
 
 use crate::model::{Change, EndpointSlice, Event, Node, ObjectName, Service, ServiceCidr};
@@ -120,11 +122,14 @@ impl State {
                 for name in self.services.finish(known) {
                     self.drop_service(&name);
                 }
+                pack(&mut self.snapshot.services);
             }
         }
     }
 
-    fn put_service(&mut self, service: Service) {
+    fn put_service(&mut self, mut service: Service) {
+        service.shrink_to_fit();
+        service.name = self.shared(service.name);
         self.services.saw(&service.name);
         let name = service.name.clone();
         let entry = self.snapshot.services.entry(name.clone()).or_default();
@@ -132,6 +137,17 @@ impl State {
             entry.service = Some(service);
             self.changes.service_events += 1;
             self.changes.services.insert(name);
+        }
+    }
+
+    /// The same name, sharing the allocations of the one that is known.
+    fn shared(&self, name: ObjectName) -> ObjectName {
+        match self.snapshot.services.range(..=&name).next_back() {
+            Some((known, _)) if *known == name => known.clone(),
+            Some((known, _)) if known.namespace == name.namespace => {
+                ObjectName { namespace: known.namespace.clone(), ..name }
+            }
+            _ => name,
         }
     }
 
@@ -154,11 +170,14 @@ impl State {
                 for name in self.slices.finish(self.owners.keys()) {
                     self.drop_slice(&name);
                 }
+                pack(&mut self.owners);
             }
         }
     }
 
-    fn put_slice(&mut self, slice: EndpointSlice) {
+    fn put_slice(&mut self, mut slice: EndpointSlice) {
+        slice.service = self.shared(slice.service);
+        slice.name.namespace = slice.service.namespace.clone();
         self.slices.saw(&slice.name);
         if self.owners.get(&slice.name).is_some_and(|owner| *owner != slice.service) {
             self.drop_slice(&slice.name.clone());
@@ -170,7 +189,7 @@ impl State {
             self.changes.slice_events += 1;
             self.changes.services.insert(slice.service.clone());
             self.changes.triggers.extend(slice.triggered);
-            entry.slices.insert(slice.name.name.clone(), slice);
+            entry.slices.insert(slice);
         }
     }
 
@@ -234,6 +253,11 @@ impl State {
         self.service_cidrs.forget(name);
         self.changes.service_cidrs |= self.snapshot.service_cidrs.remove(name).is_some();
     }
+}
+
+/// Gives back the room that growth one by one has left in a map's nodes. After a full list the map stays about as it is.
+fn pack<K: Ord, V>(map: &mut BTreeMap<K, V>) {
+    *map = std::mem::take(map).into_iter().collect();
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::merge::{Endpoint, merge_endpoints};
-use crate::model::{EndpointSlice, Family, Node, ObjectName, Service, ServiceCidr, ServicePort};
+use super::slices::Slices;
+use crate::model::{Family, Node, ObjectName, Service, ServiceCidr, ServicePort};
 
 /// Everything known that can reach a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct ServiceEntry {
     /// The Service; `None` while only slices are known.
     pub service: Option<Service>,
     /// Its slices by their own name.
-    pub slices: BTreeMap<Arc<str>, EndpointSlice>,
+    pub slices: Slices,
 }
 
 impl ServiceEntry {

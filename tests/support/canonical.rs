@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ferroproxy::apply::target::{Live, LiveSet, LiveTable};
 use ferroproxy::compile::bytes::Bytes;
+use ferroproxy::compile::elements::Elements;
 use ferroproxy::compile::layout::SetId;
-use ferroproxy::compile::ruleset::{Element, Name, Value};
+use ferroproxy::compile::ruleset::{Name, Value};
 use ferroproxy::model::PerFamily;
 
 /// A table with its endpoint maps as sets of endpoints for each frontend.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Canonical {
     chains: BTreeMap<String, String>,
-    elements: BTreeMap<String, BTreeMap<Bytes, Element>>,
+    elements: BTreeMap<String, Elements>,
     endpoints: BTreeMap<String, BTreeMap<Bytes, BTreeSet<Value>>>,
     dense: bool,
 }

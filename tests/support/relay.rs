@@ -9,15 +9,19 @@ use super::lab::Space;
 /// Listens on `address` inside the namespace and hands every connection to `address` outside. Ends with the process.
 pub fn relay(space: &Space, address: SocketAddr) -> io::Result<()> {
     let listener = space.run(|| TcpListener::bind(address))??;
-    thread::spawn(move || {
-        while let Ok((inside, _)) = listener.accept() {
-            if let Ok(outside) = TcpStream::connect(address) {
-                join(&inside, &outside);
-                join(&outside, &inside);
-            }
-        }
-    });
+    thread::spawn(move || hand_on(&listener, address));
     Ok(())
+}
+
+/// Hands every connection on, for as long as there are any.
+pub fn hand_on(listener: &TcpListener, to: SocketAddr) {
+    while let Ok((inside, _)) = listener.accept() {
+        if let Ok(outside) = TcpStream::connect(to) {
+            let _ = (inside.set_nodelay(true), outside.set_nodelay(true));
+            join(&inside, &outside);
+            join(&outside, &inside);
+        }
+    }
 }
 
 fn join(from: &TcpStream, to: &TcpStream) {

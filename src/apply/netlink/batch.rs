@@ -209,7 +209,7 @@ mod tests {
         let ops = vec![
             Op::AddTable,
             Op::AddSet("s".into(), port_set()),
-            Op::AddElements("s".into(), port_set(), many(count)),
+            Op::AddElements("s".into(), port_set(), many(count).into()),
         ];
         Transaction { families: PerFamily { v4: ops, v6: vec![Op::AddTable] } }
     }

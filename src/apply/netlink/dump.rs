@@ -8,6 +8,7 @@ use super::message::{DUMP, DUMP_INTERRUPTED, Head, Kind, TABLE_ATTR, family_numb
 use super::socket::{Failure, Refusal, Socket, trouble};
 use super::{chain, errno, set, table};
 use crate::apply::target::{CommitError, Live, LiveChain, LiveSet, LiveTable, Remedy};
+use crate::compile::elements::Elements;
 use crate::compile::ruleset::{Name, SetDef, TABLE};
 use crate::model::{Family, PerFamily};
 
@@ -98,11 +99,11 @@ fn set_defs(socket: &mut Socket, family: Family) -> Result<Vec<(Name, Option<Set
 
 /// A set with its elements; one that holds what ferroproxy never writes is none of its shape.
 fn live_set(socket: &mut Socket, family: Family, name: &Name, def: Option<SetDef>) -> Result<LiveSet, CommitError> {
-    let unknown = LiveSet { def: None, elements: BTreeMap::new() };
+    let unknown = LiveSet { def: None, elements: Elements::new() };
     let Some(def) = def else { return Ok(unknown) };
     if def.learned.is_some() {
         // What rules have learned is nobody's wish, and there may be very much of it.
-        return Ok(LiveSet { def: Some(def), elements: BTreeMap::new() });
+        return Ok(LiveSet { def: Some(def), elements: Elements::new() });
     }
     let ask = |w: &mut Writer| {
         w.put_str(TABLE_ATTR, TABLE);
@@ -113,7 +114,7 @@ fn live_set(socket: &mut Socket, family: Family, name: &Name, def: Option<SetDef
     for body in &bodies {
         attrs(body).filter(|(kind, _)| *kind == LIST_ELEMENTS).for_each(|(_, list)| reader.list(list));
     }
-    Ok(reader.finish().map_or(unknown, |elements| LiveSet { def: Some(def), elements }))
+    Ok(reader.finish().map_or(unknown, |elements| LiveSet { def: Some(def), elements: elements.into() }))
 }
 
 /// The attributes of every object of a kind; taken anew while others change the ruleset.

@@ -115,7 +115,8 @@ impl State {
 
     /// The events after a version, with the selector's view of them.
     pub(crate) fn events(&self, resource: Resource, query: &Query, after: u64) -> Vec<Value> {
-        let steps = self.history.iter().filter(|step| step.resource == resource && step.version > after);
+        let first = self.history.partition_point(|step| step.version <= after);
+        let steps = self.history[first..].iter().filter(|step| step.resource == resource);
         steps.filter_map(|step| step.event(query)).collect()
     }
 

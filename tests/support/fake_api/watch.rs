@@ -1,5 +1,6 @@
 //! Open watches.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -23,7 +24,7 @@ struct Watch {
     /// The version up to which events were sent.
     sent: u64,
     /// Pieces that wait to be sent.
-    waiting: Vec<Piece>,
+    waiting: VecDeque<Piece>,
     /// Nothing follows what waits.
     ended: bool,
 }
@@ -54,16 +55,16 @@ pub(crate) fn open(
         return Err((410, "too old resource version"));
     }
     state.watch_opened(resource);
-    let mut waiting = Vec::new();
+    let mut waiting = VecDeque::new();
     if initial {
         let objects = state.listed(resource, &query);
         waiting.extend(objects.into_iter().map(|object| line(&json!({"type": "ADDED", "object": object}))));
     }
     if query.is("sendInitialEvents") {
-        waiting.push(line(&bookmark(resource, state.version, json!({"k8s.io/initial-events-end": "true"}))));
+        waiting.push_back(line(&bookmark(resource, state.version, json!({"k8s.io/initial-events-end": "true"}))));
     }
     if gone {
-        waiting.push(line(&error(410)));
+        waiting.push_back(line(&error(410)));
     }
     let sent = if initial { state.version } else { after };
     drop(state);
@@ -74,8 +75,8 @@ pub(crate) fn open(
 impl Watch {
     async fn next(mut self) -> Option<(Piece, Watch)> {
         loop {
-            if !self.waiting.is_empty() {
-                return Some((self.waiting.remove(0), self));
+            if let Some(piece) = self.waiting.pop_front() {
+                return Some((piece, self));
             }
             if self.ended {
                 return None;
@@ -106,12 +107,12 @@ impl Watch {
             Disturbance::Drop => self.cut(),
             Disturbance::Close => self.ended = true,
             Disturbance::Error(code) => {
-                self.waiting.push(line(&error(code)));
+                self.waiting.push_back(line(&error(code)));
                 self.ended = true;
             }
-            Disturbance::Line(text) => self.waiting.push(Ok(Frame::data(Bytes::from(format!("{text}\n"))))),
+            Disturbance::Line(text) => self.waiting.push_back(Ok(Frame::data(Bytes::from(format!("{text}\n"))))),
             Disturbance::HalfLine => {
-                self.waiting.push(Ok(Frame::data(Bytes::from_static(b"{\"type\":\"ADDED\",\"object\":{\"meta"))));
+                self.waiting.push_back(Ok(Frame::data(Bytes::from_static(b"{\"type\":\"ADDED\",\"object\":{\"meta"))));
                 self.cut();
             }
             Disturbance::Replay => {
@@ -121,14 +122,14 @@ impl Watch {
             Disturbance::Bookmark => {
                 let state = self.shared.state();
                 if state.bookmarks && self.query.is("allowWatchBookmarks") {
-                    self.waiting.push(line(&bookmark(self.resource, state.version, json!({}))));
+                    self.waiting.push_back(line(&bookmark(self.resource, state.version, json!({}))));
                 }
             }
         }
     }
 
     fn cut(&mut self) {
-        self.waiting.push(Err(std::io::Error::other("cut")));
+        self.waiting.push_back(Err(std::io::Error::other("cut")));
         self.ended = true;
     }
 }
