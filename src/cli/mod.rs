@@ -18,6 +18,7 @@ mod run;
 mod status;
 mod version;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use args::{Cli, Command, ConfigArgs, LogArgs};
@@ -44,10 +45,13 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    match dispatch(cli.command) {
+    let ended = dispatch(cli.command);
+    logging::flush();
+    match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("ferroproxy: {error:#}");
+            // Where stderr cannot be written, the exit code has to do.
+            let _ = writeln!(std::io::stderr(), "ferroproxy: {error:#}");
             ExitCode::from(TROUBLE)
         }
     }

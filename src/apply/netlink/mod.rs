@@ -20,6 +20,7 @@ mod table;
 mod userdata;
 
 pub use probe::{FamilySupport, Probe};
+pub use socket::Trouble;
 
 use crate::netlink::attr;
 use batch::{Batch, Options};
@@ -110,6 +111,11 @@ impl Netlink {
             self.wanted = Wanted::Owned;
         }
         can
+    }
+
+    /// Lets the next batches meet these troubles, first to last: for tests of what follows.
+    pub fn plan_troubles(&mut self, troubles: impl IntoIterator<Item = Trouble>) {
+        self.socket.plan(troubles);
     }
 
     /// Whether a process owns this family's table: then only it can change it, and dry runs of others are refused too.
