@@ -98,3 +98,72 @@ fn what_others_do_in_their_own_tables_is_no_drift() {
     let log = scene.proxy.as_ref().expect("a proxy").log();
     assert!(!log.contains("somebody else changed"), "{log}");
 }
+
+fn owned_scene() -> Option<Scene> {
+    let web = [("web", service(1, PORTS)), ("slices", slices(1, &[0, 1]))];
+    let args = ["--cluster-cidr", support::scene::CLUSTER_CIDR, "--own-tables"];
+    netns::is_possible().then(|| Scene::with_args(PODS, &web, &args))
+}
+
+fn kernel_protects(scene: &Scene) -> bool {
+    let log = scene.proxy.as_ref().expect("a proxy").log();
+    let can = log.contains("nobody else can change our tables");
+    assert_ne!(can, log.contains("this kernel cannot protect our tables"), "one line tells which:\n{log}");
+    can
+}
+
+#[test]
+fn an_owned_table_outlives_a_flush_and_refuses_everybody_else() {
+    let Some(mut scene) = owned_scene() else { return };
+    if !kernel_protects(&scene) {
+        break_and_wait(&scene, "table", "flush ruleset");
+        return;
+    }
+    scene.lab.nft("flush ruleset").expect("it passes our tables over");
+    assert_serves(&scene, "a flush");
+    assert!(scene.lab.nft("add rule ip ferroproxy KUBE-SERVICES drop").is_err());
+    assert!(scene.lab.nft("delete table ip ferroproxy").is_err());
+    assert_eq!(scene.diff(), (Some(0), String::new()), "others can still compare");
+    scene.write("slices", &slices(1, &[1]));
+    scene.settle();
+    scene.stop();
+    assert!(scene.lab.nft_ruleset().expect("listed").contains("KUBE-SERVICES"), "the rules stay");
+    scene.start();
+    assert!(kernel_protects(&scene) && scene.metric("ferroproxy_commit_operations_total ") <= 2.0, "adopted");
+    assert!(scene.lab.nft("delete table ip ferroproxy").is_err(), "and owned again");
+    scene.stop();
+    assert_eq!(scene.ferroproxy(&["cleanup"]).0, Some(0));
+}
+
+#[test]
+fn tables_that_were_free_become_owned_and_owned_ones_free_again() {
+    let Some(mut scene) = scene() else { return };
+    let connection = scene.lab.connect(CLIENT, FRONT, PATIENCE).expect("a connection");
+    for more in [&["--own-tables"][..], &[]] {
+        scene.stop();
+        scene.args(&[&["--cluster-cidr", support::scene::CLUSTER_CIDR], more].concat());
+        scene.start();
+        scene.settle();
+        assert_serves(&scene, &format!("a start with {more:?}"));
+    }
+    drop(connection);
+    scene.lab.nft("delete table ip ferroproxy").expect("free again");
+    scene.settle();
+}
+
+#[test]
+fn no_connection_is_lost_while_one_process_takes_over_from_another() {
+    for args in [&[][..], &["--own-tables"]] {
+        let Some(mut scene) = scene() else { return };
+        scene.args(&[&["--cluster-cidr", support::scene::CLUSTER_CIDR], args].concat());
+        let pace = std::time::Duration::from_millis(2);
+        let asking = scene.lab.keep_asking(CLIENT, FRONT, pace, PATIENCE).expect("a client");
+        for _ in 0..3 {
+            scene.stop();
+            scene.start();
+            asking.wait_for_more(20, PATIENCE).expect("connections");
+        }
+        let tally = asking.stop().expect("a tally");
+        assert_eq!(tally.failed(), 0, "{args:?}: {tally}");
+    }
+}

@@ -14,7 +14,6 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Instant;
 
-use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep_until;
 use tracing::{debug, info, warn};
@@ -22,7 +21,7 @@ use tracing::{debug, info, warn};
 use crate::apply::target::Target;
 use crate::host::Conntrack;
 use crate::model::{Config, Event, Family, ObjectKind, Rejection, SyncReport};
-use crate::observe::Observer;
+use crate::observe::{Moment, Observer};
 use crate::source::Feed;
 use crate::state::{Snapshot, State};
 
@@ -151,7 +150,7 @@ impl<T: Target> Agent<T> {
         }
         let changes = self.state.changes();
         if !changes.is_empty() {
-            self.observer.queued(Timestamp::now(), &self.families);
+            self.observer.queued(Moment::now(), &self.families);
             self.observer.pending(changes.service_events, changes.slice_events);
         }
     }

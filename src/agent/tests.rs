@@ -59,7 +59,7 @@ fn a_node_that_goes_holds_nothing_back() {
     tell(&mut agent, vec![Event::Service(Change::Upsert(service()))]);
     agent.turn();
     assert_ne!(agent.engine.target().live, before, "and changes are carried on");
-    assert!(!agent.observer.healthz(Timestamp::now()).is_ok(), "but it gets no traffic any more");
+    assert!(!agent.observer.healthz(Moment::now()).is_ok(), "but it gets no traffic any more");
 }
 
 fn service() -> crate::model::Service {

@@ -3,6 +3,7 @@
 mod compare;
 mod diff;
 mod drift;
+pub mod grouped;
 pub mod iptables;
 pub mod memory;
 pub mod netlink;

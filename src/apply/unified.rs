@@ -56,15 +56,15 @@ pub fn unified(differences: &[Difference], before: &str, after: &str) -> String 
 }
 
 /// One family's tables side by side.
-struct Comparison<'a> {
-    family: Family,
-    wanted: &'a Table,
-    live: &'a LiveTable,
-    pending: &'a Pending,
+pub(super) struct Comparison<'a> {
+    pub(super) family: Family,
+    pub(super) wanted: &'a Table,
+    pub(super) live: &'a LiveTable,
+    pub(super) pending: &'a Pending,
 }
 
 impl Comparison<'_> {
-    fn differences(&self) -> Vec<Difference> {
+    pub(super) fn differences(&self) -> Vec<Difference> {
         if self.pending.absent {
             let table = self.difference("table", Vec::new(), vec![format!("table {} {TABLE}", self.family.nft())]);
             let sets = self.wanted.sets.keys().map(|name| self.set(name, None));
@@ -74,6 +74,17 @@ impl Comparison<'_> {
         let sets = self.pending.sets.iter().map(|(name, differing)| self.set(name, Some(differing)));
         let chains = self.pending.chains.keys().map(|name| self.chain(name));
         sets.chain(chains).collect()
+    }
+
+    /// Chains, and the shape of sets; of a table that is not there (`absent`), the table and every set.
+    pub(super) fn frame_differences(&self, absent: bool) -> Vec<Difference> {
+        let table = || self.difference("table", Vec::new(), vec![format!("table {} {TABLE}", self.family.nft())]);
+        let shape = |(name, set): (&Name, &Set)| {
+            let lines = definition_items(&set.def).into_iter().map(|item| format!("  {item}"));
+            self.difference(&format!("{} {name}", set_keyword(&set.def)), Vec::new(), lines.collect())
+        };
+        let made = self.wanted.sets.iter().filter(|_| absent).map(shape);
+        absent.then(table).into_iter().chain(made).chain(self.differences()).collect()
     }
 
     fn difference(&self, object: &str, removed: Vec<String>, added: Vec<String>) -> Difference {

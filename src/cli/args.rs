@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::model::AdminSocket;
 pub use packet::{Goal, Sender};
 pub use settings::SettingArgs;
 
@@ -54,6 +55,9 @@ pub enum Command {
     /// Compare the kernel's rules with what a source asks for, changing nothing
     #[command(after_long_help = DIFF_HELP)]
     Diff(Box<DiffArgs>),
+    /// One screen about the running process: services, latency, drift, what is left out
+    #[command(after_long_help = STATUS_HELP)]
+    Status(StatusArgs),
     /// Tell what becomes of a packet and why: service, endpoints, masquerade, rules passed
     #[command(after_long_help = EXPLAIN_HELP)]
     Explain(Box<ExplainArgs>),
@@ -82,6 +86,13 @@ Examples:
   ferroproxy diff --manifests ./manifests
   ferroproxy diff --config /var/lib/kube-proxy/config.conf --output json";
 
+const STATUS_HELP: &str = "\
+Exit codes: 0 ready, 1 running and not ready, 2 nobody answers.
+
+Examples:
+  ferroproxy status --watch
+  ferroproxy status --output json";
+
 const EXPLAIN_HELP: &str = "\
 Walks the first packet of a connection through the ruleset of the source, or through what is in the kernel (--live), and changes nothing.
 Exit codes: 0 delivered, 1 refused or dropped, 2 trouble.
@@ -103,6 +114,15 @@ pub struct RunArgs {
     /// Sync once, then exit (0 if all rules are in force)
     #[arg(long, help_heading = "Run")]
     pub once: bool,
+    /// Write nothing: follow the source, and print each transaction that would be committed as nft text
+    #[arg(long, help_heading = "Run")]
+    pub dry_run: bool,
+    /// Let nobody else change the tables while this process runs: `nft flush ruleset` passes them over. From Linux 6.9; see docs/decisions/0031
+    #[arg(long, help_heading = "Run")]
+    pub own_tables: bool,
+    /// Where `ferroproxy status` asks this process: a name in the network namespace, or a socket file; `none` switches it off
+    #[arg(long, help_heading = "Run", value_name = "@NAME|PATH", default_value = "@ferroproxy/admin")]
+    pub admin_socket: String,
     /// Remove all rules and exit: the same as `ferroproxy cleanup`
     #[arg(long, help_heading = "Run", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = settings::go_bool)]
@@ -127,6 +147,20 @@ pub struct DiffArgs {
     /// Where to read and how to decide.
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// The form of the answer: for people by service, for programs, or as a transaction for `nft -f`
+    #[arg(long, short, value_enum, default_value_t = DiffOutput::Text)]
+    pub output: DiffOutput,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Where the running process answers: the --admin-socket of its `run`
+    #[arg(long, value_name = "@NAME|PATH", default_value_t = AdminSocket::default())]
+    pub admin_socket: AdminSocket,
+    /// Ask again every second
+    #[arg(long, short)]
+    pub watch: bool,
     /// The form of the answer
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -176,6 +210,18 @@ pub enum Output {
     Text,
     /// For programs.
     Json,
+}
+
+/// The form of `diff`'s answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DiffOutput {
+    /// For people: by service, coloured on a terminal.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+    /// The transaction that would make both equal, as nft text.
+    Nft,
 }
 
 /// What `run`, `render`, `diff` and `explain` share: everything that makes a [`crate::model::Config`].
@@ -253,7 +299,7 @@ impl Cli {
             Command::Render(render) => Some(&mut render.config),
             Command::Diff(diff) => Some(&mut diff.config),
             Command::Explain(explain) => Some(&mut explain.config),
-            Command::Cleanup(_) | Command::Version(_) => None,
+            Command::Status(_) | Command::Cleanup(_) | Command::Version(_) => None,
         }
     }
 }

@@ -1,8 +1,11 @@
 //! `ferroproxy cleanup`: removes everything ferroproxy ever made.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 
 use super::OK;
+use super::lock::Lock;
 use crate::apply::netlink::Netlink;
 use crate::apply::target::{Outcome, Target};
 use crate::apply::transaction::{Op, Transaction};
@@ -12,6 +15,8 @@ use crate::model::PerFamily;
 /// Removes both tables, in one transaction. Nothing to remove is fine.
 pub(super) fn cleanup() -> anyhow::Result<u8> {
     let mut netlink = Netlink::open().context("cannot clean up")?;
+    // A running ferroproxy would write everything anew at once.
+    let _lock = Lock::take(Duration::ZERO).context("cannot clean up")?;
     let live = netlink.read_back().context("cannot read the kernel's rules")?;
     let removal = |family| live.get(family).as_ref().map(|_| Op::DeleteTable).into_iter().collect();
     let transaction = Transaction { families: PerFamily::from_fn(removal) };

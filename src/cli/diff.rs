@@ -1,22 +1,25 @@
 //! `ferroproxy diff`: the live kernel against a source. Changes nothing, and works beside a running daemon.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use serde_json::json;
 
-use super::args::Output;
+use super::args::DiffOutput;
 use super::gather::{gather, reject, say};
 use super::run::usable_families;
 use super::{DIFFERENT, OK};
 use crate::agent::plan;
+use crate::apply::grouped::{ServiceDifference, grouped, grouped_text};
 use crate::apply::netlink::Netlink;
 use crate::apply::target::Target;
-use crate::apply::unified::{Difference, differences, unified};
+use crate::apply::unified::Difference;
 use crate::apply::{diff as transaction_of, learn, seed};
 use crate::model::{Config, Event, SourceConfig};
 use crate::source::addresses;
 
 /// Prints the difference on stdout.
-pub(super) fn diff(config: &Config, output: Output) -> anyhow::Result<u8> {
+pub(super) fn diff(config: &Config, output: DiffOutput) -> anyhow::Result<u8> {
     let mut state = gather(config)?;
     state.apply(Event::LocalAddresses(addresses::local()?));
     let mut netlink = Netlink::open().context("cannot read the kernel's rules")?;
@@ -25,15 +28,14 @@ pub(super) fn diff(config: &Config, output: Output) -> anyhow::Result<u8> {
     let (mut compiler, rejections) = plan(config, state.snapshot(), &families, seed(&live));
     rejections.iter().for_each(reject);
     learn(compiler.draft_mut(), &live);
-    let differences = differences(compiler.draft(), &live);
+    let groups = grouped(compiler.draft(), &live);
+    let transaction = transaction_of(compiler.draft());
     say(&match output {
-        Output::Text => unified(&differences, "kernel", &origin(config)),
-        Output::Json => {
-            let transaction = transaction_of(compiler.draft()).to_string();
-            format!("{:#}\n", as_json(&differences, &transaction))
-        }
+        DiffOutput::Text => grouped_text(&groups, "kernel", &origin(config), std::io::stdout().is_terminal()),
+        DiffOutput::Json => format!("{:#}\n", as_json(&groups, &transaction.to_string())),
+        DiffOutput::Nft => transaction.to_string(),
     })?;
-    Ok(if differences.is_empty() { OK } else { DIFFERENT })
+    Ok(if transaction.is_empty() { OK } else { DIFFERENT })
 }
 
 fn origin(config: &Config) -> String {
@@ -43,7 +45,7 @@ fn origin(config: &Config) -> String {
     }
 }
 
-fn as_json(differences: &[Difference], transaction: &str) -> serde_json::Value {
+fn as_json(groups: &[ServiceDifference], transaction: &str) -> serde_json::Value {
     let object = |difference: &Difference| {
         json!({
             "family": difference.family.kubernetes(),
@@ -52,9 +54,11 @@ fn as_json(differences: &[Difference], transaction: &str) -> serde_json::Value {
             "added": difference.added,
         })
     };
+    let objects = |group: &ServiceDifference| group.differences.iter().map(object).collect::<Vec<_>>();
     json!({
-        "different": !differences.is_empty(),
-        "differences": differences.iter().map(object).collect::<Vec<_>>(),
+        "different": !transaction.is_empty(),
+        "differences": groups.iter().flat_map(objects).collect::<Vec<_>>(),
+        "services": groups.iter().map(|group| json!({ "service": group.service, "differences": objects(group) })).collect::<Vec<_>>(),
         "transaction": transaction,
     })
 }

@@ -4,8 +4,10 @@ pub mod args;
 mod cleanup;
 pub mod config;
 mod diff;
+mod dry_run;
 mod explain;
 mod gather;
+mod lock;
 mod logging;
 #[cfg(test)]
 mod reference;
@@ -13,8 +15,10 @@ mod reload;
 mod render;
 pub mod resolve;
 mod run;
+mod status;
 mod version;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use args::{Cli, Command, ConfigArgs, LogArgs};
@@ -41,10 +45,13 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    match dispatch(cli.command) {
+    let ended = dispatch(cli.command);
+    logging::flush();
+    match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("ferroproxy: {error:#}");
+            // Where stderr cannot be written, the exit code has to do.
+            let _ = writeln!(std::io::stderr(), "ferroproxy: {error:#}");
             ExitCode::from(TROUBLE)
         }
     }
@@ -54,11 +61,17 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) if args.cleanup => cleanup::cleanup(),
         Command::Run(args) => {
-            let config = with_tables(resolved(&args.config)?)?;
-            run::run(config, args.once, args.init_only, args.config.source.config.as_deref())
+            let mut config = with_tables(resolved(&args.config)?)?;
+            config.admin = match args.admin_socket.as_str() {
+                "none" => None,
+                text => Some(text.parse().map_err(|reason| anyhow::anyhow!("--admin-socket {text}: {reason}"))?),
+            };
+            config.own_tables = args.own_tables;
+            run::run(config, &args)
         }
         Command::Render(args) => render::render(&resolved(&args.config)?),
         Command::Diff(args) => diff::diff(&with_tables(resolved(&args.config)?)?, args.output),
+        Command::Status(args) => status::status(&args),
         Command::Explain(args) => explain::explain(&with_tables(resolved(&args.config)?)?, &args),
         Command::Cleanup(args) => {
             logging::start(&LogConfig { verbosity: args.log.v.unwrap_or_default(), format: log_format(&args.log) });

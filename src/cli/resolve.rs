@@ -11,7 +11,7 @@ use super::args::{BESIDE_A_FILE, ConfigArgs, flag_of_field, has_no_effect};
 use super::config::{
     ConfigError, FieldError, GROUP, KubeProxyConfiguration, Lowered, fill, lower, parse, sections_without_effect,
 };
-use crate::model::{ApiConfig, Config, LocalDetector, ProxyMode, SourceConfig};
+use crate::model::{AdminSocket, ApiConfig, Config, LocalDetector, ProxyMode, SourceConfig};
 
 /// What a configuration depends on besides arguments and files.
 pub trait Environment {
@@ -98,6 +98,8 @@ fn build(
         min_sync_period: lowered.min_sync_period,
         healthz_address: lowered.healthz_address,
         metrics_address: lowered.metrics_address,
+        own_tables: false,
+        admin: Some(AdminSocket::default()),
         bind_hard_fail: file.bind_address_hard_fail.unwrap_or_default(),
         conntrack: lowered.conntrack,
         oom_score_adj: lowered.oom_score_adj,

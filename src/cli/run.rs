@@ -1,11 +1,15 @@
 //! `ferroproxy run`: keeps the kernel in step with a source.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use super::args::RunArgs;
+use super::dry_run::DryRun;
+use super::lock::Lock;
 use super::{DIFFERENT, OK, TROUBLE};
 use crate::agent::{Agent, Ending};
 use crate::apply::netlink::Netlink;
@@ -14,17 +18,30 @@ use crate::model::{Config, Family, SourceConfig};
 use crate::observe::Observer;
 use crate::source::{Feed, api, manifests};
 
-/// Runs until told to stop (`once`: until synced; `init_only`: only prepares the node).
-pub(super) fn run(config: Config, once: bool, init_only: bool, file: Option<&Path>) -> anyhow::Result<u8> {
-    prepare_node(&config);
-    if init_only {
+/// How long to wait for another ferroproxy of this network namespace to end: one that is being replaced takes a moment.
+const TURN: Duration = Duration::from_secs(10);
+
+/// Runs until told to stop; with `--once` until synced, with `--init-only` only prepares the node.
+pub(super) fn run(config: Config, args: &RunArgs) -> anyhow::Result<u8> {
+    if !args.dry_run {
+        prepare_node(&config);
+    }
+    if args.init_only {
         return Ok(OK);
     }
     let mut netlink = Netlink::open()?;
+    // Held until the process ends: only one writes the rules of a network namespace.
+    let _lock = if args.dry_run { None } else { Some(Lock::take(TURN)?) };
     let families = usable_families(&mut netlink)?;
+    if config.own_tables && !args.dry_run {
+        own_tables(&mut netlink, &families);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     // The loop runs on this thread: it owns the netlink socket, and its commits block nobody else.
-    let ending = runtime.block_on(follow(config, families, netlink, once, file))?;
+    let ending = match args.dry_run {
+        true => runtime.block_on(tell(config, families, DryRun::begin(&mut netlink)?, args))?,
+        false => runtime.block_on(follow(config, families, netlink, args))?,
+    };
     runtime.shutdown_background();
     Ok(match ending {
         Ending::Stopped | Ending::Synced => OK,
@@ -33,23 +50,26 @@ pub(super) fn run(config: Config, once: bool, init_only: bool, file: Option<&Pat
     })
 }
 
-async fn follow(
-    config: Config,
-    families: Vec<Family>,
-    netlink: Netlink,
-    once: bool,
-    file: Option<&Path>,
-) -> anyhow::Result<Ending> {
+fn own_tables(netlink: &mut Netlink, families: &[Family]) {
+    match netlink.own_tables(families) {
+        true => info!("nobody else can change our tables while this process runs"),
+        false => {
+            info!("this kernel cannot protect our tables (owner and persist: Linux 6.9); what others break is repaired")
+        }
+    }
+}
+
+async fn follow(config: Config, families: Vec<Family>, netlink: Netlink, args: &RunArgs) -> anyhow::Result<Ending> {
     let observer = Observer::new(config.sync_period)?;
     let mut feed = feed(&config).await?.with_local_addresses()?;
-    let servers = match once {
+    let servers = match args.once {
         true => None,
         false => Some(observer.serve(&config).await?),
     };
     info!(version = env!("CARGO_PKG_VERSION"), node = config.node_name, ?families, "ferroproxy runs");
-    let changed = super::reload::watch(file)?;
-    let conntrack = if once { None } else { conntrack(&observer) };
-    let agent = Agent::new(config, families, netlink, observer, once).with_conntrack(conntrack);
+    let changed = super::reload::watch(args.config.source.config.as_deref())?;
+    let conntrack = if args.once { None } else { conntrack(&observer) };
+    let agent = Agent::new(config, families, netlink, observer, args.once).with_conntrack(conntrack);
     let ending = tokio::select! {
         ending = agent.run(&mut feed, stop_signal()) => ending,
         message = changed => bail!("{message}"),
@@ -59,6 +79,15 @@ async fn follow(
     }
     info!(?ending, "ferroproxy ends; the rules stay in place");
     Ok(ending)
+}
+
+/// The loop alone, beside whatever else runs on the node: no servers, no sysctls, no conntrack.
+async fn tell(config: Config, families: Vec<Family>, target: DryRun, args: &RunArgs) -> anyhow::Result<Ending> {
+    let observer = Observer::new(config.sync_period)?;
+    let mut feed = feed(&config).await?.with_local_addresses()?;
+    info!(version = env!("CARGO_PKG_VERSION"), node = config.node_name, ?families, "ferroproxy tells what it would do");
+    let agent = Agent::new(config, families, target, observer, args.once);
+    Ok(agent.run(&mut feed, stop_signal()).await)
 }
 
 /// The reconciler of UDP and SCTP flows. Without it the rules work all the same.

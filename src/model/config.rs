@@ -108,6 +108,43 @@ impl Default for ConntrackConfig {
     }
 }
 
+/// Where the local admin endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// A name in the network namespace's abstract socket names (`@name`): no file, gone with the process.
+    Abstract(String),
+    /// A socket file.
+    Path(PathBuf),
+}
+
+impl Default for AdminSocket {
+    fn default() -> AdminSocket {
+        AdminSocket::Abstract("ferroproxy/admin".to_owned())
+    }
+}
+
+impl std::fmt::Display for AdminSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AdminSocket::Abstract(name) => write!(f, "@{name}"),
+            AdminSocket::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl std::str::FromStr for AdminSocket {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<AdminSocket, Self::Err> {
+        match text.strip_prefix('@') {
+            Some("") => Err("@ needs a name behind it"),
+            Some(name) => Ok(AdminSocket::Abstract(name.to_owned())),
+            None if text.starts_with('/') => Ok(AdminSocket::Path(text.into())),
+            None => Err("must be @NAME or an absolute path"),
+        }
+    }
+}
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -158,6 +195,10 @@ pub struct Config {
     pub healthz_address: Option<SocketAddr>,
     /// Where `/metrics`, `/proxyMode` and `/configz` are served; `None` switches the server off.
     pub metrics_address: Option<SocketAddr>,
+    /// Whether nobody else may change the tables while the process runs, where the kernel can do that.
+    pub own_tables: bool,
+    /// Where `ferroproxy status` asks; `None` switches the endpoint off.
+    pub admin: Option<AdminSocket>,
     /// `bindAddressHardFail`: failing to bind one of them ends the process.
     pub bind_hard_fail: bool,
     /// Conntrack sysctls.
@@ -190,6 +231,8 @@ impl Config {
             min_sync_period: Duration::ZERO,
             healthz_address: Some(SocketAddr::from(([0, 0, 0, 0], 10256))),
             metrics_address: Some(SocketAddr::from(([127, 0, 0, 1], 10249))),
+            own_tables: false,
+            admin: Some(AdminSocket::default()),
             bind_hard_fail: false,
             conntrack: ConntrackConfig::default(),
             oom_score_adj: -999,

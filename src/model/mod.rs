@@ -17,7 +17,8 @@ mod service;
 mod slice;
 
 pub use config::{
-    ApiConfig, Config, ConntrackConfig, LocalDetector, LogConfig, LogFormat, NodePortAddresses, ProxyMode, SourceConfig,
+    AdminSocket, ApiConfig, Config, ConntrackConfig, LocalDetector, LogConfig, LogFormat, NodePortAddresses, ProxyMode,
+    SourceConfig,
 };
 pub use drift::{Drift, DriftKind};
 pub use event::{Change, Event};
@@ -27,6 +28,6 @@ pub use name::{ObjectName, ServicePortName};
 pub use net::{EndpointAddr, Family, PerFamily, Protocol};
 pub use node::{Node, ServiceCidr, Taint};
 pub use rejection::{ObjectKind, Rejection};
-pub use report::{FamilyOutcome, HintsUnused, NoLocalEndpoints, Stage, SyncKind, SyncReport};
+pub use report::{FamilyOutcome, HintsUnused, MapFill, NoLocalEndpoints, Stage, SyncKind, SyncReport};
 pub use service::{Service, ServiceKind, ServicePort, TrafficPolicy};
 pub use slice::{Conditions, EndpointSlice, Hints, SliceEndpoint, SlicePort};

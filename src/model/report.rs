@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Drift, PerFamily, Rejection};
+use super::{Drift, Family, PerFamily, Rejection};
 
 /// Whether a sync carried everything or only what changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +67,19 @@ pub struct HintsUnused {
     pub not_for_us: usize,
 }
 
+/// How full a map or set is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapFill {
+    /// The family of its table.
+    pub family: Family,
+    /// Its name.
+    pub name: String,
+    /// The elements wanted in it; what rules learn by themselves is not counted.
+    pub elements: usize,
+    /// The most it holds; `None`: as many as there are.
+    pub capacity: Option<u32>,
+}
+
 /// One sync, told to observe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncReport {
@@ -96,6 +109,8 @@ pub struct SyncReport {
     pub services: usize,
     /// Endpoint elements in force over all maps.
     pub elements: usize,
+    /// How full each map and set is; empty when the sync changed nothing.
+    pub maps: Vec<MapFill>,
     /// Local policy without local endpoints, per family.
     pub no_local_endpoints: PerFamily<NoLocalEndpoints>,
     /// Topology hints that are not used, per family.

@@ -4,8 +4,9 @@
 //! than kube-proxy's: before the first sync nothing is healthy, and a failed commit is unhealthy at once, until one succeeds.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::model::{Family, FamilyOutcome, Node, PerFamily, SyncReport};
@@ -16,10 +17,26 @@ const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 /// Go's zero time, which kube-proxy shows for "never".
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
+/// A point in time by both clocks: the wall clock is for people and may jump, the steady one is for how long something took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// By the wall clock.
+    pub wall: Timestamp,
+    /// By the steady clock.
+    pub steady: Instant,
+}
+
+impl Moment {
+    /// This moment.
+    pub fn now() -> Moment {
+        Moment { wall: Timestamp::now(), steady: Instant::now() }
+    }
+}
+
 /// The state behind `/healthz` and `/livez`. Plain data; every method that needs the time takes it.
 #[derive(Clone, Debug)]
 pub struct Health {
-    timeout: SignedDuration,
+    timeout: Duration,
     families: PerFamily<FamilyState>,
     node: NodeState,
 }
@@ -30,7 +47,7 @@ struct FamilyState {
     /// When the rules in force were last known to be the wanted ones.
     updated: Option<Timestamp>,
     /// The oldest and the newest change that no sync has served.
-    pending: Option<(Timestamp, Timestamp)>,
+    pending: Option<(Instant, Instant)>,
     /// Whether the last sync failed.
     failing: bool,
 }
@@ -90,22 +107,21 @@ impl HealthStatus {
 
 impl Health {
     /// Nothing synced yet. A change may wait `timeout` (kube-proxy: twice syncPeriod) before its family is unhealthy.
-    pub fn new(timeout: SignedDuration) -> Health {
+    pub fn new(timeout: Duration) -> Health {
         Health { timeout, families: PerFamily::default(), node: NodeState::Unknown }
     }
 
     /// A change for these families arrived and waits for a sync.
-    pub fn queued(&mut self, now: Timestamp, families: &[Family]) {
+    pub fn queued(&mut self, now: Instant, families: &[Family]) {
         for family in families {
             let pending = &mut self.families.get_mut(*family).pending;
             *pending = Some((pending.map_or(now, |(oldest, _)| oldest), now));
         }
     }
 
-    /// A sync ended. It served the changes that arrived before it began.
-    pub fn report(&mut self, report: &SyncReport) {
-        let took = SignedDuration::try_from(report.duration).unwrap_or(SignedDuration::ZERO);
-        let began = report.ended.checked_sub(took).unwrap_or(report.ended);
+    /// A sync ended, at this time by the steady clock. It served the changes that arrived before it began.
+    pub fn report(&mut self, report: &SyncReport, ended: Instant) {
+        let began = ended.checked_sub(report.duration).unwrap_or(ended);
         for family in Family::ALL {
             let state = self.families.get_mut(family);
             match report.families.get(family) {
@@ -135,43 +151,43 @@ impl Health {
     }
 
     /// `/livez`: the families' part alone. Healthy before the first sync: a restart would not bring the API server back.
-    pub fn livez(&self, now: Timestamp) -> HealthStatus {
+    pub fn livez(&self, now: Moment) -> HealthStatus {
         self.answer(now, None)
     }
 
     /// `/healthz`: the families' part and the node's.
-    pub fn healthz(&self, now: Timestamp) -> HealthStatus {
+    pub fn healthz(&self, now: Moment) -> HealthStatus {
         self.answer(now, Some(self.node != NodeState::Ineligible))
     }
 
-    fn answer(&self, now: Timestamp, node_eligible: Option<bool>) -> HealthStatus {
+    fn answer(&self, now: Moment, node_eligible: Option<bool>) -> HealthStatus {
         let status = self.status(now);
         let mut answer = HealthStatus {
             last_updated: status.values().filter_map(|family| family.last_updated).max(),
-            current_time: now,
+            current_time: now.wall,
             node_eligible,
             healthy: (node_eligible.is_none() || !status.is_empty()) && status.values().all(|family| family.healthy),
             status,
         };
         // Older dashboards read the time as "alive at": an answer of 200 carries the current time.
         if answer.is_ok() {
-            answer.last_updated = Some(now);
+            answer.last_updated = Some(now.wall);
         }
         answer
     }
 
-    fn status(&self, now: Timestamp) -> BTreeMap<&'static str, FamilyHealth> {
+    fn status(&self, now: Moment) -> BTreeMap<&'static str, FamilyHealth> {
         let tried = self.families.iter().filter(|(_, state)| state.updated.is_some() || state.failing);
         tried
             .map(|(family, state)| {
-                let healthy = self.is_healthy(state, now);
+                let healthy = self.is_healthy(state, now.steady);
                 (family.kubernetes(), FamilyHealth { last_updated: state.updated, healthy })
             })
             .collect()
     }
 
-    fn is_healthy(&self, state: &FamilyState, now: Timestamp) -> bool {
-        let waited = state.pending.map_or(SignedDuration::ZERO, |(oldest, _)| now.duration_since(oldest));
+    fn is_healthy(&self, state: &FamilyState, now: Instant) -> bool {
+        let waited = state.pending.map_or(Duration::ZERO, |(oldest, _)| now.saturating_duration_since(oldest));
         !state.failing && waited < self.timeout
     }
 }

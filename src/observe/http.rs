@@ -1,6 +1,6 @@
 //! The HTTP servers: health on one address, metrics and configuration on another.
 
-mod routes;
+pub(super) mod routes;
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Observer;
-use super::service_health;
+use super::{admin, service_health};
 use crate::model::Config;
 
 /// Between two attempts to bind an address that is taken.
@@ -40,6 +40,7 @@ pub struct Servers {
     metrics: Option<Server>,
     /// The health check servers of Services.
     services: Server,
+    admin: Option<Server>,
     stop: watch::Sender<bool>,
 }
 
@@ -73,10 +74,12 @@ impl Servers {
         let metrics = routes::metrics(observer.clone(), config);
         let metrics = bind("metricsBindAddress", config.metrics_address, metrics, hard).await?;
         let (stop, stopped) = watch::channel(false);
+        let admin = config.admin.as_ref().and_then(|socket| admin::start(socket, observer.clone(), stopped.clone()));
+        let admin = admin.map(|task| Server { address: None, task });
         let spawn = |bound: Bound| bound.spawn(stopped.clone());
         let services = tokio::spawn(service_health::run(observer, stopped.clone()));
         let services = Server { address: None, task: services };
-        Ok(Servers { healthz: healthz.map(spawn), metrics: metrics.map(spawn), services, stop })
+        Ok(Servers { healthz: healthz.map(spawn), metrics: metrics.map(spawn), services, admin, stop })
     }
 
     /// Where `/healthz` and `/livez` are served, once bound at the start.
@@ -92,7 +95,7 @@ impl Servers {
     /// Stops listening and lets open requests end, for a short while.
     pub async fn shutdown(self) {
         self.stop.send_replace(true);
-        for mut server in [self.healthz, self.metrics, Some(self.services)].into_iter().flatten() {
+        for mut server in [self.healthz, self.metrics, Some(self.services), self.admin].into_iter().flatten() {
             if tokio::time::timeout(GRACE, &mut server.task).await.is_err() {
                 tracing::debug!("a connection to an HTTP server did not end in time");
             }

@@ -12,7 +12,7 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::process::Process;
-use crate::model::{Family, FamilyOutcome, ObjectKind, Rejection, SyncReport};
+use crate::model::{Family, FamilyOutcome, MapFill, ObjectKind, Rejection, SyncReport};
 
 use own::Own;
 use proxy::Proxy;
@@ -83,6 +83,11 @@ impl Metrics {
         self.proxy.livez.with_label_values(&[&code.to_string()]).inc();
     }
 
+    /// How full maps and sets are.
+    pub fn fill(&self, maps: &[MapFill]) {
+        self.own.fill(maps);
+    }
+
     /// All of it in Prometheus' text format. The process's own figures are read now.
     pub fn render(&self) -> Result<String, prometheus::Error> {
         self.process.refresh();
@@ -129,6 +134,7 @@ pub(super) fn test_report(kind: crate::model::SyncKind) -> SyncReport {
         operations: 0,
         services: 0,
         elements: 0,
+        maps: Vec::new(),
         no_local_endpoints: crate::model::PerFamily::default(),
         hints_unused: crate::model::PerFamily::default(),
         rejections: Vec::new(),

@@ -1,13 +1,13 @@
 //! The handle by which the agent tells what happened.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use super::http::{BindError, Servers};
-use super::{Health, HealthStatus, Metrics};
+use super::status::Board;
+use super::{Health, HealthStatus, Metrics, Moment, Status};
 use crate::model::{Config, Family, HealthChecks, Node, ObjectKind, Rejection, SyncReport};
 
 /// Metrics and health behind one handle. Clones share the state; every method is cheap and none blocks for long.
@@ -20,6 +20,7 @@ pub struct Observer {
 struct Shared {
     metrics: Metrics,
     health: Mutex<Health>,
+    board: Mutex<Board>,
     checks: watch::Sender<HealthChecks>,
 }
 
@@ -28,16 +29,16 @@ impl Observer {
     ///
     /// The error would be a metric name registered twice.
     pub fn new(sync_period: Duration) -> Result<Observer, prometheus::Error> {
-        let timeout = SignedDuration::try_from(sync_period.saturating_mul(2)).unwrap_or(SignedDuration::MAX);
-        let health = Mutex::new(Health::new(timeout));
-        let shared = Shared { metrics: Metrics::new()?, health, checks: watch::Sender::default() };
+        let health = Mutex::new(Health::new(sync_period.saturating_mul(2)));
+        let board = Mutex::new(Board::new(Instant::now()));
+        let shared = Shared { metrics: Metrics::new()?, health, board, checks: watch::Sender::default() };
         Ok(Observer { shared: Arc::new(shared) })
     }
 
     /// A change for these families arrived and waits for a sync.
-    pub fn queued(&self, now: Timestamp, families: &[Family]) {
-        self.health().queued(now, families);
-        self.shared.metrics.queued(now, families);
+    pub fn queued(&self, now: Moment, families: &[Family]) {
+        self.health().queued(now.steady, families);
+        self.shared.metrics.queued(now.wall, families);
     }
 
     /// So many Service and EndpointSlice events wait for a sync; the next report sets both to 0.
@@ -45,9 +46,11 @@ impl Observer {
         self.shared.metrics.pending(services, endpoints);
     }
 
-    /// A sync ended. Its rejections are counted too.
+    /// A sync has just ended. Its rejections are counted too.
     pub fn report(&self, report: &SyncReport) {
-        self.health().report(report);
+        let now = Instant::now();
+        self.health().report(report, now);
+        self.board().report(report, now);
         self.shared.metrics.report(report);
     }
 
@@ -76,6 +79,7 @@ impl Observer {
 
     /// The watch of a kind ended and began anew.
     pub fn watch_restarted(&self, kind: ObjectKind) {
+        self.board().watch_restarted();
         self.shared.metrics.watch_restarted(kind);
     }
 
@@ -90,13 +94,28 @@ impl Observer {
     }
 
     /// What `/livez` answers: the rules' part of health. Not counted.
-    pub fn livez(&self, now: Timestamp) -> HealthStatus {
+    pub fn livez(&self, now: Moment) -> HealthStatus {
         self.health().livez(now)
     }
 
     /// What `/healthz` answers. Not counted.
-    pub fn healthz(&self, now: Timestamp) -> HealthStatus {
+    pub fn healthz(&self, now: Moment) -> HealthStatus {
         self.health().healthz(now)
+    }
+
+    /// What `ferroproxy status` shows.
+    pub fn status(&self, now: Moment) -> Status {
+        let health = self.healthz(now);
+        self.board().status(&health, now.steady)
+    }
+
+    /// The metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When the client library refuses; it has no reason to.
+    pub fn render_metrics(&self) -> Result<String, prometheus::Error> {
+        self.shared.metrics.fill(&self.board().maps);
+        self.shared.metrics.render()
     }
 
     /// The metrics, for rendering or for what has no method here.
@@ -109,7 +128,12 @@ impl Observer {
     /// An address that cannot be bound is an error with `bindAddressHardFail`; otherwise it is logged as a warning and
     /// tried again every few seconds.
     pub async fn serve(&self, config: &Config) -> Result<Servers, BindError> {
+        self.board().configure(config);
         Servers::start(self.clone(), config).await
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.shared.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A panic elsewhere leaves the health readable: every change to it is a plain store.

@@ -75,6 +75,12 @@ impl<'a> Daemon<'a> {
         self.child.id()
     }
 
+    /// Starts the binary with these arguments and this for its log.
+    pub fn start_with_stderr(netns: &'a Netns, args: &[&str], stderr: Stdio) -> Daemon<'a> {
+        let spawn = || clean(BINARY).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn();
+        Daemon { netns, child: netns.enter(spawn).expect("it starts"), log: NamedTempFile::new().expect("a log") }
+    }
+
     /// Everything it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log.path()).unwrap_or_default()

@@ -52,6 +52,11 @@ impl Scene {
         scene
     }
 
+    /// From the next start on, these arguments.
+    pub fn args(&mut self, args: &[&str]) {
+        self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+    }
+
     /// Starts the proxy and waits until it is healthy.
     pub fn start(&mut self) {
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
@@ -92,7 +97,7 @@ impl Scene {
     pub fn diff(&self) -> (Option<i32>, String) {
         let dir = self.dir.path().to_string_lossy().into_owned();
         let mut args = vec!["diff", "--manifests", &dir, "--hostname-override", NODE_NAME];
-        args.extend(self.args.iter().map(String::as_str).filter(|arg| *arg != "--once"));
+        args.extend(self.args.iter().map(String::as_str).filter(|arg| !["--once", "--own-tables"].contains(arg)));
         self.ferroproxy(&args)
     }
 

@@ -8,8 +8,10 @@ use super::commit::Committed;
 use super::{Arrivals, Engine};
 use crate::apply::target::Target;
 use crate::compile::Compiler;
+use crate::compile::ruleset::{Name, Set, Table};
 use crate::model::{
-    Drift, Family, FamilyOutcome, HintsUnused, NoLocalEndpoints, PerFamily, Rejection, Stage, SyncKind, SyncReport,
+    Drift, Family, FamilyOutcome, HintsUnused, MapFill, NoLocalEndpoints, PerFamily, Rejection, Stage, SyncKind,
+    SyncReport,
 };
 use crate::policy::{HintsIgnored, PortRoutes, Route};
 use crate::state::Changes;
@@ -56,6 +58,10 @@ impl<T: Target> Engine<T> {
             operations: committed.operations,
             services: self.compiler.as_ref().map_or(0, Compiler::service_count),
             elements: self.compiler.as_ref().map_or(0, element_count),
+            maps: match committed.operations {
+                0 => Vec::new(),
+                _ => self.compiler.as_ref().map_or_else(Vec::new, fills),
+            },
             no_local_endpoints: PerFamily::from_fn(|family| counts.get(family).no_local),
             hints_unused: PerFamily::from_fn(|family| counts.get(family).hints),
             rejections,
@@ -75,6 +81,21 @@ pub(super) struct Times {
 fn element_count(compiler: &Compiler) -> usize {
     let tables = compiler.draft().ruleset().iter().filter_map(|(_, table)| table.as_ref());
     tables.flat_map(|table| table.sets.values()).map(|set| set.elements.len()).sum()
+}
+
+/// How full each map and set is that holds what we put.
+fn fills(compiler: &Compiler) -> Vec<MapFill> {
+    let of_table = |(family, table): (Family, &Option<Table>)| {
+        let sets = table.iter().flat_map(|table| &table.sets).filter(|(_, set)| set.def.learned.is_none());
+        let fill = |(name, set): (&Name, &Set)| MapFill {
+            family,
+            name: name.to_string(),
+            elements: set.elements.len(),
+            capacity: set.def.size,
+        };
+        sets.map(fill).collect::<Vec<_>>()
+    };
+    compiler.draft().ruleset().iter().flat_map(of_table).collect()
 }
 
 /// What is odd about a service's ports.

@@ -58,6 +58,7 @@ impl<T> IptablesEngine<T> {
             operations: committed.operations,
             services: self.compiler.as_ref().map_or(0, IptablesCompiler::service_count),
             elements: self.compiler.as_ref().map_or(0, count),
+            maps: Vec::new(),
             no_local_endpoints: PerFamily::from_fn(|family| counts.get(family).no_local),
             hints_unused: PerFamily::from_fn(|family| counts.get(family).hints),
             rejections,

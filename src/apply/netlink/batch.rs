@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::attr::{Attrs, Writer, attrs};
 use super::element::{self, LIST_ELEMENTS, LIST_SET, Purpose};
 use super::message::{ACK, APPEND, CREATE, FLAGS_AT, HEADERS, Head, Kind, TABLE_ATTR, message, messages};
-use super::{chain, set, table};
+use super::table::{self, Wanted};
+use super::{chain, set};
 use crate::apply::transaction::{Op, Transaction};
 use crate::compile::bytes::Bytes;
 use crate::compile::ruleset::{Element, Name, SetDef, TABLE};
@@ -27,6 +28,8 @@ pub(super) struct Options {
     pub(super) generation: Option<u32>,
     /// Without the end the kernel validates the batch and discards it.
     pub(super) dry_run: bool,
+    /// The flags of tables that are made; without, those of a table that exists stay.
+    pub(super) flags: Option<Wanted>,
 }
 
 /// An encoded transaction.
@@ -52,7 +55,11 @@ impl Batch {
                 batch.ops.push((batch.seq.wrapping_add(1), *family, at));
                 let goes = matches!(tx.families.get(*family).get(at + 1), Some(Op::DeleteTable));
                 match op {
-                    Op::AddTable => batch.add(Kind::NEW_TABLE, CREATE, *family, |w| table::encode(w, !goes)),
+                    // One that is made only to be removed may be there already, with flags that cannot be changed.
+                    Op::AddTable => {
+                        let flags = options.flags.filter(|_| !goes);
+                        batch.add(Kind::NEW_TABLE, CREATE, *family, |w| table::encode(w, flags));
+                    }
                     op => batch.op(*family, op),
                 }
             }
@@ -125,7 +132,7 @@ impl Batch {
 
     fn op(&mut self, family: Family, op: &Op) {
         match op {
-            Op::AddTable => self.add(Kind::NEW_TABLE, CREATE, family, |w| table::encode(w, true)),
+            Op::AddTable => self.add(Kind::NEW_TABLE, CREATE, family, |w| table::encode(w, None)),
             Op::DeleteTable => self.add(Kind::DEL_TABLE, 0, family, |w| w.put_str(1, TABLE)),
             Op::AddSet(name, def) => {
                 let id = self.seq;
@@ -225,7 +232,7 @@ mod tests {
     #[test]
     fn a_dry_run_has_no_end() {
         let kinds = |dry_run| {
-            let batch = Batch::encode(&transaction(0), &[Family::V6], 0, Options { dry_run, generation: None });
+            let batch = Batch::encode(&transaction(0), &[Family::V6], 0, Options { dry_run, ..Options::default() });
             messages(&batch.w.bytes).map(|m| m.kind).collect::<Vec<_>>()
         };
         assert_eq!(kinds(true), [0x10, 0xa00]);

@@ -6,7 +6,8 @@ use super::attr::{Writer, attrs, by_kind, u32_of};
 use super::element::{self, LIST_ELEMENTS, LIST_SET};
 use super::message::{DUMP, DUMP_INTERRUPTED, Head, Kind, TABLE_ATTR, family_number, is_ours, message};
 use super::socket::{Failure, Refusal, Socket, trouble};
-use super::{chain, errno, set, table};
+use super::table::{self, Wanted};
+use super::{chain, errno, set};
 use crate::apply::target::{CommitError, Live, LiveChain, LiveSet, LiveTable, Remedy};
 use crate::compile::elements::Elements;
 use crate::compile::ruleset::{Name, SetDef, TABLE};
@@ -36,10 +37,10 @@ pub(super) fn generation(socket: &mut Socket) -> Result<u32, CommitError> {
 }
 
 /// Both tables.
-pub(super) fn read_back(socket: &mut Socket) -> Result<Live, CommitError> {
+pub(super) fn read_back(socket: &mut Socket, wanted: Wanted) -> Result<Live, CommitError> {
     let mut before = generation(socket)?;
     for _ in 1..ROUNDS {
-        let live = tables(socket);
+        let live = tables(socket, wanted);
         let after = generation(socket)?;
         match live {
             Ok(live) if before == after => return Ok(live),
@@ -47,15 +48,15 @@ pub(super) fn read_back(socket: &mut Socket) -> Result<Live, CommitError> {
             _ => before = after,
         }
     }
-    tables(socket)
+    tables(socket, wanted)
 }
 
-fn tables(socket: &mut Socket) -> Result<Live, CommitError> {
-    Ok(PerFamily { v4: table(socket, Family::V4)?, v6: table(socket, Family::V6)? })
+fn tables(socket: &mut Socket, wanted: Wanted) -> Result<Live, CommitError> {
+    Ok(PerFamily { v4: table(socket, Family::V4, wanted)?, v6: table(socket, Family::V6, wanted)? })
 }
 
-fn table(socket: &mut Socket, family: Family) -> Result<Option<LiveTable>, CommitError> {
-    let Some(flags) = table::flags(socket, family)? else { return Ok(None) };
+fn table(socket: &mut Socket, family: Family, wanted: Wanted) -> Result<Option<LiveTable>, CommitError> {
+    let Some(flags) = table::flags(socket, family, wanted)? else { return Ok(None) };
     let mut table = LiveTable { flags, sets: BTreeMap::new(), chains: chains(socket, family)? };
     for (name, def) in set_defs(socket, family)? {
         let set = live_set(socket, family, &name, def)?;

@@ -20,19 +20,23 @@ mod table;
 mod userdata;
 
 pub use probe::{FamilySupport, Probe};
+pub use socket::Trouble;
 
 use crate::netlink::attr;
 use batch::{Batch, Options};
 use rustix::io::Errno;
 use socket::Socket;
+use table::Wanted;
 
-use super::target::{CommitError, Live, Outline, Receipt, Target};
-use super::transaction::Transaction;
+use super::target::{CommitError, Live, Outcome, Outline, Receipt, Target};
+use super::transaction::{Op, Transaction};
+use crate::model::{Family, PerFamily};
 
 /// nf_tables of one network namespace: the one of the thread that opened it.
 #[derive(Debug)]
 pub struct Netlink {
     socket: Socket,
+    wanted: Wanted,
 }
 
 /// A transaction as the bytes of one batch.
@@ -57,7 +61,7 @@ impl Netlink {
     /// # Errors
     /// A [`CommitError`] that says what is missing: CAP_NET_ADMIN, or nf_tables in the kernel.
     pub fn open() -> Result<Netlink, CommitError> {
-        let mut netlink = Netlink { socket: Socket::open()? };
+        let mut netlink = Netlink { socket: Socket::open()?, wanted: Wanted::Free };
         match netlink.generation() {
             Ok(_) => Ok(netlink),
             Err(error) => Err(explain_open(error)),
@@ -66,13 +70,18 @@ impl Netlink {
 
     /// Commits like [`Target::commit`], but only if the generation of the ruleset is still this one; else ERESTART, to retry.
     pub fn commit_at(&mut self, transaction: &Transaction, generation: Option<u32>) -> Receipt {
-        commit::commit(&mut self.socket, transaction, Options { generation, dry_run: false })
+        commit::commit(&mut self.socket, transaction, Options { generation, flags: Some(self.wanted), dry_run: false })
     }
 
     /// Encodes a transaction without sending it, to measure the two apart. Send it before anything else goes over this socket.
     pub fn encode(&self, transaction: &Transaction) -> Encoded {
         let touched: Vec<_> = transaction.touched().collect();
-        Encoded(Batch::encode(transaction, &touched, self.socket.seq(), Options { generation: None, dry_run: false }))
+        Encoded(Batch::encode(
+            transaction,
+            &touched,
+            self.socket.seq(),
+            Options { flags: Some(self.wanted), ..Options::default() },
+        ))
     }
 
     /// Sends what was encoded before.
@@ -85,7 +94,36 @@ impl Netlink {
 
     /// Lets the kernel validate a transaction and discard it. Nothing changes, not even the generation.
     pub fn check(&mut self, transaction: &Transaction) -> Receipt {
-        commit::commit(&mut self.socket, transaction, Options { generation: None, dry_run: true })
+        commit::commit(&mut self.socket, transaction, Options { dry_run: true, ..Options::default() })
+    }
+
+    /// From now on makes the tables of these families so that nobody but this socket may change them, and that they stay when it is
+    /// closed (`flags owner, persist`; Linux 6.9). Says whether the kernel can; where not, nothing changes.
+    pub fn own_tables(&mut self, families: &[Family]) -> bool {
+        let anew = |family| match families.contains(&family) {
+            true => vec![Op::AddTable, Op::DeleteTable, Op::AddTable],
+            false => Vec::new(),
+        };
+        let options = Options { dry_run: true, flags: Some(Wanted::Owned), ..Options::default() };
+        let receipt = commit::commit(&mut self.socket, &Transaction { families: PerFamily::from_fn(anew) }, options);
+        let can = receipt.families.iter().all(|(_, outcome)| *outcome == Outcome::Done);
+        if can {
+            self.wanted = Wanted::Owned;
+        }
+        can
+    }
+
+    /// Lets the next batches meet these troubles, first to last: for tests of what follows.
+    pub fn plan_troubles(&mut self, troubles: impl IntoIterator<Item = Trouble>) {
+        self.socket.plan(troubles);
+    }
+
+    /// Whether a process owns this family's table: then only it can change it, and dry runs of others are refused too.
+    ///
+    /// # Errors
+    /// [`CommitError`] when the kernel does not answer.
+    pub fn is_owned(&mut self, family: Family) -> Result<bool, CommitError> {
+        table::is_owned(&mut self.socket, family)
     }
 
     /// Finds out what this kernel lacks of what ferroproxy needs, in dry runs.
@@ -103,7 +141,7 @@ impl Target for Netlink {
     }
 
     fn read_back(&mut self) -> Result<Live, CommitError> {
-        dump::read_back(&mut self.socket)
+        dump::read_back(&mut self.socket, self.wanted)
     }
 
     fn generation(&mut self) -> Result<u32, CommitError> {
@@ -111,7 +149,7 @@ impl Target for Netlink {
     }
 
     fn outline(&mut self) -> Result<Outline, CommitError> {
-        outline::outline(&mut self.socket)
+        outline::outline(&mut self.socket, self.wanted)
     }
 }
 

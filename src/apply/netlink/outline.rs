@@ -5,7 +5,7 @@ use super::dump::{chains, dump, rules};
 use super::message::{Kind, TABLE_ATTR, is_ours};
 use super::set;
 use super::socket::Socket;
-use super::table;
+use super::table::{self, Wanted};
 use crate::apply::target::{CommitError, LiveTable, Outline, SetOutlines, TableOutline};
 use crate::compile::ruleset::TABLE;
 use crate::model::{Family, PerFamily};
@@ -14,12 +14,12 @@ use crate::model::{Family, PerFamily};
 const COUNT: usize = 20;
 
 /// Both tables. One that changes while it is read may look strange: what follows is a closer look.
-pub(super) fn outline(socket: &mut Socket) -> Result<Outline, CommitError> {
-    Ok(PerFamily { v4: of(socket, Family::V4)?, v6: of(socket, Family::V6)? })
+pub(super) fn outline(socket: &mut Socket, wanted: Wanted) -> Result<Outline, CommitError> {
+    Ok(PerFamily { v4: of(socket, Family::V4, wanted)?, v6: of(socket, Family::V6, wanted)? })
 }
 
-fn of(socket: &mut Socket, family: Family) -> Result<Option<TableOutline>, CommitError> {
-    let Some(flags) = table::flags(socket, family)? else { return Ok(None) };
+fn of(socket: &mut Socket, family: Family, wanted: Wanted) -> Result<Option<TableOutline>, CommitError> {
+    let Some(flags) = table::flags(socket, family, wanted)? else { return Ok(None) };
     let mut chains = chains(socket, family)?;
     rules(socket, family, &mut chains)?;
     let frame = LiveTable { flags, chains, ..LiveTable::default() };

@@ -71,6 +71,8 @@ fn probe_family(netlink: &mut Netlink, family: Family) -> Result<FamilySupport, 
     if let Err(error) = dry_run(netlink, family, &[]) {
         return match error.errno.map(Errno::from_raw_os_error) {
             Some(Errno::AFNOSUPPORT | Errno::OPNOTSUPP) => Ok(FamilySupport::NoFamily),
+            // Nobody may try anything in a table that another ferroproxy owns; that it is there shows that all works.
+            Some(Errno::PERM) if netlink.is_owned(family)? => Ok(FamilySupport::Full),
             _ => Err(error),
         };
     }

@@ -1,5 +1,7 @@
 //! The netlink socket: requests that are answered at once, and batches that are one transaction each.
 
+use std::collections::VecDeque;
+
 use netlink_sys::{Socket as NetlinkSocket, SocketAddr, protocols::NETLINK_NETFILTER};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, sockopt};
@@ -49,6 +51,19 @@ pub(super) struct Socket {
     /// Whether the send buffer has only the size any process may have.
     is_limited: bool,
     datagram: Vec<u8>,
+    /// Troubles that tests have planned for the next batches.
+    planned: VecDeque<Trouble>,
+}
+
+/// A trouble of the socket, for tests: what the kernel may answer at any time, and cannot be made to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The batch is not sent, with this errno.
+    Unsent(i32),
+    /// The batch is committed, and its answer is lost with this errno.
+    Unanswered(i32),
+    /// Nothing happens.
+    None,
 }
 
 impl Socket {
@@ -72,7 +87,12 @@ impl Socket {
         if sockopt::set_socket_recv_buffer_size_force(&inner, RECEIVE_BUFFER).is_err() {
             sockopt::set_socket_recv_buffer_size(&inner, RECEIVE_BUFFER).map_err(|e| failed("set up", e.into()))?;
         }
-        Ok(Socket { inner, seq: 0, is_limited, datagram: vec![0; DATAGRAM] })
+        Ok(Socket { inner, seq: 0, is_limited, datagram: vec![0; DATAGRAM], planned: VecDeque::new() })
+    }
+
+    /// Plans troubles for the next batches, first to last.
+    pub(super) fn plan(&mut self, troubles: impl IntoIterator<Item = Trouble>) {
+        self.planned.extend(troubles);
     }
 
     /// The number of the last message.
@@ -105,7 +125,14 @@ impl Socket {
 
     /// Sends a batch and waits for nothing: when the call returns, the kernel has done it and its answers are here.
     pub(super) fn transact(&mut self, bytes: &[u8], acked_seq: u32, last_seq: u32) -> Result<(), Failure> {
+        let planned = self.planned.pop_front().unwrap_or(Trouble::None);
+        if let Trouble::Unsent(errno) = planned {
+            return Err(Failure::Trouble(self.send_error(bytes.len(), &std::io::Error::from_raw_os_error(errno))));
+        }
         self.send(bytes, last_seq).map_err(Failure::Trouble)?;
+        if let Trouble::Unanswered(errno) = planned {
+            return Err(Failure::Trouble(lost(Some(errno), &std::io::Error::from_raw_os_error(errno).to_string())));
+        }
         let (mut acked, mut refusals) = (false, Vec::new());
         let mut read = |message: Received<'_>| match refusal(&message) {
             Some(refusal) => refusals.push(refusal),
@@ -152,9 +179,6 @@ impl Socket {
     /// Reads one datagram if there is one. The kernel answers before `send` returns, so there is nothing to wait for.
     fn receive(&mut self, mut each: impl FnMut(Received<'_>)) -> Result<bool, CommitError> {
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-        let lost = |errno: Option<i32>, why: &str| {
-            trouble(errno, Remedy::Resync, format!("an answer of nf_tables was lost ({why}): what it did is not known"))
-        };
         let (_, len) = match rustix::net::recv(&self.inner, &mut self.datagram[..], flags) {
             Ok(read) => read,
             Err(Errno::AGAIN) => return Ok(false),
@@ -165,6 +189,11 @@ impl Socket {
         messages(datagram).for_each(&mut each);
         Ok(true)
     }
+}
+
+/// What became of the batch is not known.
+fn lost(errno: Option<i32>, why: &str) -> CommitError {
+    trouble(errno, Remedy::Resync, format!("an answer of nf_tables was lost ({why}): what it did is not known"))
 }
 
 /// An error without an object.

@@ -13,17 +13,49 @@ const FLAGS: u16 = 2;
 
 /// `NFT_TABLE_F_DORMANT`: its chains are not hooked.
 const DORMANT: u32 = 1;
+/// `NFT_TABLE_F_OWNER`: only the socket that made or adopted it may change it.
+const OWNER: u32 = 2;
+/// `NFT_TABLE_F_PERSIST`: it stays when its owner's socket is closed.
+const PERSIST: u32 = 4;
 
-/// Writes the attributes of a table. Without `flags` the kernel leaves those of a table that exists alone.
-pub(super) fn encode(w: &mut Writer, flags: bool) {
-    w.put_str(TABLE_ATTR, TABLE);
-    if flags {
-        w.put_u32(FLAGS, 0);
+/// The flags tables are to have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// None: anybody may change them.
+    #[default]
+    Free,
+    /// Owner and persist: nobody but this socket may.
+    Owned,
+}
+
+impl Wanted {
+    fn number(self) -> u32 {
+        match self {
+            Wanted::Free => 0,
+            Wanted::Owned => OWNER | PERSIST,
+        }
     }
 }
 
-/// How the flags of a family's table stand; `None`: there is no such table.
-pub(super) fn flags(socket: &mut Socket, family: Family) -> Result<Option<TableFlags>, CommitError> {
+/// Writes the attributes of a table. Without flags the kernel leaves those of a table that exists alone.
+pub(super) fn encode(w: &mut Writer, flags: Option<Wanted>) {
+    w.put_str(TABLE_ATTR, TABLE);
+    if let Some(flags) = flags {
+        w.put_u32(FLAGS, flags.number());
+    }
+}
+
+/// How the flags of a family's table stand to the wanted ones; `None`: there is no such table.
+pub(super) fn flags(socket: &mut Socket, family: Family, wanted: Wanted) -> Result<Option<TableFlags>, CommitError> {
+    Ok(read(socket, family)?.map(|now| judge(now, wanted)))
+}
+
+/// Whether somebody owns a family's table.
+pub(super) fn is_owned(socket: &mut Socket, family: Family) -> Result<bool, CommitError> {
+    Ok(read(socket, family)?.is_some_and(|flags| flags & OWNER != 0))
+}
+
+fn read(socket: &mut Socket, family: Family) -> Result<Option<u32>, CommitError> {
     let request = one(socket, Kind::GET_TABLE, Some(family), 0, |w| w.put_str(TABLE_ATTR, TABLE));
     let mut flags = 0;
     let answer = socket.request(&request, false, |message| {
@@ -32,17 +64,23 @@ pub(super) fn flags(socket: &mut Socket, family: Family) -> Result<Option<TableF
         }
     });
     match answer {
-        Ok(()) => Ok(Some(judge(flags))),
+        Ok(()) => Ok(Some(flags)),
         Err(Failure::Refused(refusals)) if refusals.iter().all(is_absent) => Ok(None),
         Err(failure) => Err(explain(failure, "reading the table")),
     }
 }
 
-fn judge(flags: u32) -> TableFlags {
-    match flags {
-        _ if flags & DORMANT == 0 => TableFlags::AsWanted,
-        DORMANT => TableFlags::ToSet,
-        _ => TableFlags::ToRebuild,
+/// What it takes to get from these flags to the wanted ones (`nf_tables_updtable`): `dormant` can be taken away; a table that a dead owner
+/// left can be adopted; owner and persist can be set on no other table, and persist cannot be taken away.
+fn judge(now: u32, wanted: Wanted) -> TableFlags {
+    let (is_asleep, is_owned, persists) = (now & DORMANT != 0, now & OWNER != 0, now & PERSIST != 0);
+    match wanted {
+        Wanted::Owned if is_owned && persists && !is_asleep => TableFlags::AsWanted,
+        Wanted::Owned if persists => TableFlags::ToSet,
+        Wanted::Owned => TableFlags::ToRebuild,
+        Wanted::Free if !is_asleep => TableFlags::AsWanted,
+        Wanted::Free if persists || is_owned => TableFlags::ToRebuild,
+        Wanted::Free => TableFlags::ToSet,
     }
 }
 
@@ -51,10 +89,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sleeping_table_is_woken_and_one_that_cannot_be_is_rebuilt() {
-        assert_eq!(judge(0), TableFlags::AsWanted);
-        assert_eq!(judge(4), TableFlags::AsWanted, "left by a process that owned it");
-        assert_eq!(judge(1), TableFlags::ToSet);
-        assert_eq!(judge(5), TableFlags::ToRebuild);
+    fn flags_lead_to_the_least_that_helps() {
+        use TableFlags::{AsWanted, ToRebuild, ToSet};
+        let cases = [
+            (0, AsWanted, ToRebuild),
+            (DORMANT, ToSet, ToRebuild),
+            (PERSIST, AsWanted, ToSet),
+            (PERSIST | DORMANT, ToRebuild, ToSet),
+            (OWNER | PERSIST, AsWanted, AsWanted),
+            (OWNER | PERSIST | DORMANT, ToRebuild, ToSet),
+        ];
+        for (now, free, owned) in cases {
+            assert_eq!((judge(now, Wanted::Free), judge(now, Wanted::Owned)), (free, owned), "{now}");
+        }
     }
 }

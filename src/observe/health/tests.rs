@@ -1,4 +1,7 @@
+use std::sync::LazyLock;
 use std::time::Duration;
+
+use jiff::SignedDuration;
 
 use super::*;
 use crate::model::{SyncKind, Taint};
@@ -7,8 +10,17 @@ use crate::observe::metrics::test_report;
 const V4: &[Family] = &[Family::V4];
 const BOTH: &[Family] = &Family::ALL;
 
-fn at(secs: i64) -> Timestamp {
-    Timestamp::from_second(1_700_000_000 + secs).unwrap()
+const EPOCH: i64 = 1_700_000_000;
+
+/// A moment so many seconds after the beginning, by both clocks.
+fn at(secs: i64) -> Moment {
+    static BEGINNING: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(3600));
+    let wall = Timestamp::from_second(EPOCH + secs).unwrap();
+    Moment { wall, steady: *BEGINNING + Duration::from_secs(secs.try_into().unwrap()) }
+}
+
+fn tell(health: &mut Health, report: &SyncReport) {
+    health.report(report, at(report.ended.as_second() - EPOCH).steady);
 }
 
 fn failed() -> FamilyOutcome {
@@ -16,7 +28,7 @@ fn failed() -> FamilyOutcome {
 }
 
 fn report(ended: i64, v4: FamilyOutcome, v6: FamilyOutcome) -> SyncReport {
-    SyncReport { ended: at(ended), families: PerFamily { v4, v6 }, ..test_report(SyncKind::Partial) }
+    SyncReport { ended: at(ended).wall, families: PerFamily { v4, v6 }, ..test_report(SyncKind::Partial) }
 }
 
 fn synced(ended: i64) -> SyncReport {
@@ -25,17 +37,17 @@ fn synced(ended: i64) -> SyncReport {
 
 /// Both families synced at 0; a change may wait 60 s.
 fn health() -> Health {
-    let mut health = Health::new(SignedDuration::from_secs(60));
-    health.report(&synced(0));
+    let mut health = Health::new(Duration::from_secs(60));
+    tell(&mut health, &synced(0));
     health
 }
 
 #[test]
 fn nothing_is_healthy_before_the_first_sync() {
-    let mut health = Health::new(SignedDuration::from_secs(60));
+    let mut health = Health::new(Duration::from_secs(60));
     assert!(health.livez(at(0)).is_ok(), "alive, though not ready");
     assert!(!health.healthz(at(0)).is_ok());
-    health.report(&synced(1));
+    tell(&mut health, &synced(1));
     assert!(health.livez(at(2)).is_ok());
     assert!(health.healthz(at(2)).is_ok());
 }
@@ -43,13 +55,13 @@ fn nothing_is_healthy_before_the_first_sync() {
 #[test]
 fn a_change_may_wait_until_the_timeout() {
     let mut health = health();
-    health.queued(at(10), V4);
-    health.queued(at(50), V4);
+    health.queued(at(10).steady, V4);
+    health.queued(at(50).steady, V4);
     assert!(health.livez(at(69)).is_ok());
     let late = health.livez(at(70));
     assert!(!late.healthy);
     assert_eq!((late.status["IPv4"].healthy, late.status["IPv6"].healthy), (false, true));
-    health.report(&synced(71));
+    tell(&mut health, &synced(71));
     assert!(health.livez(at(200)).is_ok());
 }
 
@@ -61,31 +73,31 @@ fn a_quiet_cluster_stays_healthy() {
 #[test]
 fn a_change_that_came_while_a_sync_ran_still_waits() {
     let mut health = health();
-    health.queued(at(10), BOTH);
-    health.queued(at(19), BOTH);
-    health.report(&SyncReport { duration: Duration::from_secs(5), ..synced(20) });
+    health.queued(at(10).steady, BOTH);
+    health.queued(at(19).steady, BOTH);
+    tell(&mut health, &SyncReport { duration: Duration::from_secs(5), ..synced(20) });
     assert!(health.livez(at(74)).is_ok());
     assert!(!health.livez(at(75)).is_ok(), "counted from the start of the sync that missed it");
-    health.report(&synced(76));
+    tell(&mut health, &synced(76));
     assert!(health.livez(at(500)).is_ok());
 }
 
 #[test]
 fn a_failed_commit_is_unhealthy_until_one_succeeds() {
     let mut health = health();
-    health.report(&report(1, FamilyOutcome::Committed, failed()));
+    tell(&mut health, &report(1, FamilyOutcome::Committed, failed()));
     let answer = health.healthz(at(1));
     assert!(!answer.is_ok());
     assert_eq!((answer.status["IPv4"].healthy, answer.status["IPv6"].healthy), (true, false));
-    assert_eq!(answer.status["IPv6"].last_updated, Some(at(0)));
-    health.report(&synced(2));
+    assert_eq!(answer.status["IPv6"].last_updated, Some(at(0).wall));
+    tell(&mut health, &synced(2));
     assert!(health.healthz(at(2)).is_ok());
 }
 
 #[test]
 fn a_first_commit_that_fails_is_shown_without_a_time() {
-    let mut health = Health::new(SignedDuration::from_secs(60));
-    health.report(&report(1, failed(), FamilyOutcome::Absent));
+    let mut health = Health::new(Duration::from_secs(60));
+    tell(&mut health, &report(1, failed(), FamilyOutcome::Absent));
     let answer = health.livez(at(1));
     assert!(!answer.is_ok());
     assert_eq!(answer.status["IPv4"], FamilyHealth { last_updated: None, healthy: false });
@@ -93,9 +105,9 @@ fn a_first_commit_that_fails_is_shown_without_a_time() {
 
 #[test]
 fn an_absent_family_is_left_out() {
-    let mut health = Health::new(SignedDuration::from_secs(60));
-    health.report(&report(1, FamilyOutcome::Committed, FamilyOutcome::Absent));
-    health.queued(at(2), &[Family::V6]);
+    let mut health = Health::new(Duration::from_secs(60));
+    tell(&mut health, &report(1, FamilyOutcome::Committed, FamilyOutcome::Absent));
+    health.queued(at(2).steady, &[Family::V6]);
     let answer = health.livez(at(900));
     assert!(answer.is_ok());
     assert_eq!(answer.status.keys().collect::<Vec<_>>(), [&"IPv4"]);
@@ -139,11 +151,11 @@ fn the_json_is_kube_proxys() {
             },
         })
     );
-    health.queued(at(5), V4);
+    health.queued(at(5).steady, V4);
     let late = json(&health.livez(at(100)));
     assert_eq!(late["lastUpdated"], "2023-11-14T22:13:20Z", "an answer of 503 tells the truth");
     assert_eq!(late.get("nodeEligible"), None);
-    let never = json(&Health::new(SignedDuration::from_secs(60)).healthz(at(0)));
+    let never = json(&Health::new(Duration::from_secs(60)).healthz(at(0)));
     assert_eq!(never["lastUpdated"], NEVER);
     assert_eq!(never.get("status"), None);
 }
@@ -153,5 +165,18 @@ fn an_ineligible_node_keeps_the_time_of_the_last_sync() {
     let mut health = health();
     health.node(Some(&Node { deleting: true, ..Node::default() }));
     let answer = health.healthz(at(30));
-    assert_eq!((answer.healthy, answer.last_updated), (true, Some(at(0))));
+    assert_eq!((answer.healthy, answer.last_updated), (true, Some(at(0).wall)));
+}
+
+#[test]
+fn a_wall_clock_that_jumps_changes_nothing() {
+    for jump in [-1_000_000, 1_000_000] {
+        let mut health = health();
+        health.queued(at(10).steady, V4);
+        let jumped = Moment { wall: at(10).wall + SignedDuration::from_secs(jump), ..at(20) };
+        assert!(health.healthz(jumped).is_ok(), "a change has waited for ten seconds, whatever the wall clock says");
+        assert!(!health.healthz(Moment { wall: jumped.wall, ..at(71) }).is_ok(), "and now for too long");
+        health.report(&SyncReport { ended: jumped.wall, ..synced(0) }, at(72).steady);
+        assert!(health.healthz(Moment { wall: jumped.wall, ..at(73) }).is_ok());
+    }
 }

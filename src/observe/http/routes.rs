@@ -7,10 +7,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use jiff::Timestamp;
 
 use crate::model::{Config, ProxyMode};
-use crate::observe::{HealthStatus, Observer};
+use crate::observe::{HealthStatus, Moment, Observer};
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -32,6 +31,11 @@ pub(super) fn metrics(observer: Observer, config: &Config) -> Router {
         .with_state(shown)
 }
 
+/// `/status` of the admin socket, for `ferroproxy status`.
+pub(in crate::observe) fn admin(observer: Observer) -> Router {
+    Router::new().route("/status", get(answer_status)).with_state(observer)
+}
+
 /// What the metrics address shows.
 #[derive(Clone)]
 struct Shown {
@@ -45,13 +49,13 @@ fn page(kind: &'static str, body: String) -> Response {
 }
 
 async fn answer_healthz(State(observer): State<Observer>) -> Response {
-    let (code, response) = health(&observer.healthz(Timestamp::now()));
+    let (code, response) = health(&observer.healthz(Moment::now()));
     observer.metrics().healthz(code);
     response
 }
 
 async fn answer_livez(State(observer): State<Observer>) -> Response {
-    let (code, response) = health(&observer.livez(Timestamp::now()));
+    let (code, response) = health(&observer.livez(Moment::now()));
     observer.metrics().livez(code);
     response
 }
@@ -62,8 +66,12 @@ fn health(status: &HealthStatus) -> (u16, Response) {
     (code.as_u16(), (code, page(JSON, body)).into_response())
 }
 
+async fn answer_status(State(observer): State<Observer>) -> Response {
+    page(JSON, serde_json::json!(observer.status(Moment::now())).to_string())
+}
+
 async fn answer_metrics(State(shown): State<Shown>) -> Response {
-    match shown.observer.metrics().render() {
+    match shown.observer.render_metrics() {
         Ok(text) => page(EXPOSITION, text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

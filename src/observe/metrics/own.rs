@@ -5,7 +5,7 @@ use prometheus::{
 };
 
 use super::registered;
-use crate::model::{DriftKind, Family, FamilyOutcome, HintsUnused, ObjectKind, Stage, SyncReport};
+use crate::model::{DriftKind, Family, FamilyOutcome, HintsUnused, MapFill, ObjectKind, Stage, SyncReport};
 
 type Result<T> = std::result::Result<T, prometheus::Error>;
 
@@ -26,6 +26,8 @@ pub(super) struct Own {
     elements: IntGauge,
     quarantined: IntGauge,
     hints_unused: IntGaugeVec,
+    map_elements: IntGaugeVec,
+    map_capacity: IntGaugeVec,
     audits: IntCounter,
     drift: IntGauge,
     drift_repairs: IntCounterVec,
@@ -67,6 +69,8 @@ impl Own {
                     &["ip_family", "reason"],
                 ),
             )?,
+            map_elements: by_map(r, "map_elements", "Elements wanted in a map or set")?,
+            map_capacity: by_map(r, "map_capacity", "Elements a map or set holds before it is made anew, larger")?,
             audits: total(r, "audits_total", "Comparisons of the whole tables with the kernel's")?,
             drift: number(r, "drift_objects", "Objects of ours that others changed and that are not repaired yet")?,
             drift_repairs: by_kind(
@@ -121,6 +125,17 @@ impl Own {
         }
     }
 
+    /// How full maps and sets are. Their number does not grow with the cluster.
+    pub(super) fn fill(&self, maps: &[MapFill]) {
+        for map in maps {
+            let labels = [map.family.kubernetes(), &map.name];
+            self.map_elements.with_label_values(&labels).set(map.elements as i64);
+            if let Some(capacity) = map.capacity {
+                self.map_capacity.with_label_values(&labels).set(capacity.into());
+            }
+        }
+    }
+
     fn audited(&self, report: &SyncReport) {
         self.audits.inc();
         let mut left = 0;
@@ -167,6 +182,10 @@ fn buckets(name: &str, help: &str) -> HistogramOpts {
 
 fn number(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
     registered(registry, IntGauge::with_opts(opts(name, help)))
+}
+
+fn by_map(registry: &Registry, name: &str, help: &str) -> Result<IntGaugeVec> {
+    registered(registry, IntGaugeVec::new(opts(name, help), &["ip_family", "map"]))
 }
 
 fn total(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {

@@ -4,13 +4,12 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
 use super::door::Door;
 use crate::model::Family;
-use crate::observe::Observer;
+use crate::observe::{Moment, Observer};
 
 /// By which a load balancer may weigh nodes.
 const WEIGHT: HeaderName = HeaderName::from_static("x-load-balancing-endpoint-weight");
@@ -39,7 +38,7 @@ async fn answer(State((observer, door)): State<(Observer, Door)>) -> Response {
     let answer = Answer {
         service: Name { namespace: &door.service.namespace, name: &door.service.name },
         local_endpoints: count,
-        service_proxy_healthy: observer.livez(Timestamp::now()).healthy,
+        service_proxy_healthy: observer.livez(Moment::now()).healthy,
     };
     let code = match answer.local_endpoints > 0 && answer.service_proxy_healthy {
         true => StatusCode::OK,

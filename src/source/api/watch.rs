@@ -33,6 +33,8 @@ const WATCH_GRACE: Duration = Duration::from_secs(5);
 const WATCH_LEAST: Duration = Duration::from_secs(235);
 /// Servers with bookmarks send one about every minute: such a long silence means that the connection is dead.
 const BOOKMARK_SILENCE: Duration = Duration::from_secs(150);
+/// The longest pause after a watch that the server closed soon after it began.
+const CLOSED_PAUSE: Duration = Duration::from_secs(2);
 /// A watch that lasted this long worked.
 const STEADY: Duration = Duration::from_secs(5);
 /// A watch that ends sooner, without a single event, was not meant.
@@ -66,8 +68,8 @@ struct Listed<K> {
 
 /// How a watch ended.
 enum End {
-    /// Its time was up.
-    Closed,
+    /// The server ended it properly, after this time.
+    Closed(Duration),
     /// Go on from the last version.
     Reopen(Failure),
     /// Only a new list helps.
@@ -82,14 +84,16 @@ pub(super) struct Watch<K> {
     stats: Arc<SourceStats>,
     names: Interner,
     backoff: Backoff,
+    /// Pauses between watches that are closed too soon.
+    closings: Backoff,
     listed_before: bool,
     missing_told: bool,
 }
 
 impl<K: Kind> Watch<K> {
     pub(super) fn new(api: Api<K>, spec: Spec, events: UnboundedSender<Vec<Event>>, stats: Arc<SourceStats>) -> Self {
-        let (names, backoff) = Default::default();
-        Watch { api, spec, events, stats, names, backoff, listed_before: false, missing_told: false }
+        let (names, backoff, closings) = Default::default();
+        Watch { api, spec, events, stats, names, backoff, closings, listed_before: false, missing_told: false }
     }
 
     /// Lists and watches until nobody listens.
@@ -185,7 +189,7 @@ impl<K: Kind> Watch<K> {
                 }
             };
             match end {
-                End::Closed => {}
+                End::Closed(after) => sleep(self.pause_after(after)).await,
                 End::Reopen(failure) => self.failed("watch", failure).await,
                 End::Relist(failure) => return self.failed("watch", failure).await,
             }
@@ -215,7 +219,7 @@ impl<K: Kind> Watch<K> {
                 Ok(Some(Err(error))) => error.into(),
                 Ok(None) if any || opened.elapsed() > AT_ONCE => {
                     self.closed(opened.elapsed());
-                    return End::Closed;
+                    return End::Closed(opened.elapsed());
                 }
                 Ok(None) => Failure::ClosedAtOnce,
                 Err(_) => Failure::Silent(idle),
@@ -223,6 +227,15 @@ impl<K: Kind> Watch<K> {
             let relist = failure.is_gone() || failure.lost_an_event();
             return if relist { End::Relist(failure) } else { End::Reopen(failure) };
         }
+    }
+
+    /// How long to pause after a watch that the server ended after this time: not at all, unless it keeps ending them soon.
+    fn pause_after(&mut self, lasted: Duration) -> Duration {
+        if lasted > STEADY {
+            self.closings.reset();
+            return Duration::ZERO;
+        }
+        self.closings.next().min(CLOSED_PAUSE)
     }
 
     /// The stream ended after this time: as it should, or with its connection.

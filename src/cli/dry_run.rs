@@ -1,0 +1,45 @@
+//! `run --dry-run`: a target that reads the kernel once, and from then on only tells what it would commit.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use tracing::info;
+
+use super::gather::say;
+use crate::apply::memory::Memory;
+use crate::apply::netlink::Netlink;
+use crate::apply::target::{CommitError, Live, Receipt, Target};
+use crate::apply::transaction::Transaction;
+
+/// The tables as they would be by now, in memory: each transaction is the difference to the one before.
+pub(super) struct DryRun {
+    would_be: Memory,
+}
+
+impl DryRun {
+    /// Begins with what the kernel holds now.
+    pub(super) fn begin(kernel: &mut Netlink) -> anyhow::Result<DryRun> {
+        let live = kernel.read_back().context("cannot read the kernel's rules")?;
+        let mut would_be = Memory::default();
+        would_be.live = live;
+        Ok(DryRun { would_be })
+    }
+}
+
+impl Target for DryRun {
+    fn commit(&mut self, transaction: &Transaction) -> Receipt {
+        let receipt = self.would_be.commit(transaction);
+        info!(operations = transaction.weight(), "this would be committed");
+        let text = format!("# {}: {} operations\n{transaction}\n", Timestamp::now(), transaction.weight());
+        // Nobody reads any more: the log still tells.
+        let _ = say(&text);
+        receipt
+    }
+
+    fn read_back(&mut self) -> Result<Live, CommitError> {
+        self.would_be.read_back()
+    }
+
+    fn generation(&mut self) -> Result<u32, CommitError> {
+        self.would_be.generation()
+    }
+}
