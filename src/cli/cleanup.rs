@@ -1,4 +1,6 @@
-//! `ferroproxy cleanup`: removes everything ferroproxy ever made.
+//! `ferroproxy cleanup`: removes everything ferroproxy ever made, or (`--kube-proxy`) what kube-proxy left.
+
+mod kube_proxy;
 
 use anyhow::{Context, bail};
 
@@ -9,8 +11,10 @@ use crate::apply::transaction::{Op, Transaction};
 use crate::compile::ruleset::TABLE;
 use crate::model::PerFamily;
 
-/// Removes both tables, in one transaction. Nothing to remove is fine.
-pub(super) fn cleanup() -> anyhow::Result<u8> {
+pub(super) use kube_proxy::kube_proxy;
+
+/// Removes both tables, in one transaction. Nothing to remove is fine. A dry run says what would go.
+pub(super) fn cleanup(dry_run: bool) -> anyhow::Result<u8> {
     let mut netlink = Netlink::open().context("cannot clean up")?;
     let live = netlink.read_back().context("cannot read the kernel's rules")?;
     let removal = |family| live.get(family).as_ref().map(|_| Op::DeleteTable).into_iter().collect();
@@ -18,6 +22,10 @@ pub(super) fn cleanup() -> anyhow::Result<u8> {
     let touched: Vec<_> = transaction.touched().collect();
     if touched.is_empty() {
         println!("nothing to clean up");
+        return Ok(OK);
+    }
+    if dry_run {
+        touched.iter().for_each(|family| println!("would remove table {} {TABLE}", family.nft()));
         return Ok(OK);
     }
     let receipt = netlink.commit(&transaction);
