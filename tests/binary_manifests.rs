@@ -288,6 +288,7 @@ fn a_real_api_server_accepts_them() {
             "apply",
             "--server-side",
             "--dry-run=server",
+            "--force-conflicts",
             "--validate=strict",
             "--field-manager=ferroproxy-test",
             "-f",
