@@ -38,8 +38,12 @@ fn by_default_it_is_the_base() {
 }
 
 #[test]
-fn with_kube_proxys_configmap_it_is_the_kubeadm_overlay_and_the_canary() {
-    for (overlay, canary) in [("overlays/kubeadm", "canary=false"), ("overlays/canary", "canary=true")] {
+fn with_kube_proxys_configmap_it_is_the_overlays() {
+    for (overlay, canary) in [
+        ("overlays/kubeadm", "canary=false"),
+        ("overlays/canary", "canary=true"),
+        ("overlays/iptables", "iptables=true"),
+    ] {
         let Some(expected) = kustomize(overlay) else { return };
         let chart = objects(&values(&["kubeProxyConfigMap=kube-proxy", canary])).expect("rendered");
         assert_eq!(without(&chart, ""), without(&expected, ""), "{overlay}");
@@ -60,6 +64,8 @@ fn switches_do_what_they_say() {
     let container = &changed["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(container["resources"]["limits"]["memory"], "1Gi");
     assert_eq!(container["image"], format!("mirror.example.org/ferroproxy:{}", env!("CARGO_PKG_VERSION")));
+    let map = one(&chart(&["iptables=true"]), "ConfigMap").clone();
+    assert!(word(&map, "/data/config.conf").contains("\nmode: iptables\n"));
     let map = one(&chart(&["config.clusterCIDR=10.0.0.0/8,fd00::/56"]), "ConfigMap").clone();
     assert!(word(&map, "/data/config.conf").contains("clusterCIDR: \"10.0.0.0/8,fd00::/56\"\n"));
 }

@@ -18,6 +18,7 @@ use support::manifests::{check, file, kustomize, one, path, program, word, words
 use support::{chart, netns};
 use tempfile::TempDir;
 
+const OVERLAYS: [&str; 5] = ["base", "overlays/kubeadm", "overlays/canary", "overlays/dual-stack", "overlays/iptables"];
 const MOUNT: &str = "/var/lib/kube-proxy";
 const CONFIG: &str = include_str!("support/kubeadm.conf");
 
@@ -67,7 +68,7 @@ fn settled(container: &Value, config: &str, kubeconfig: &str) -> (Config, Vec<St
 #[test]
 fn every_object_is_of_its_kind_and_has_no_unknown_field() {
     base().iter().chain(&file("once/pod.yaml")).chain(&file("monitoring/podmonitor.yaml")).for_each(check);
-    for overlay in ["base", "overlays/kubeadm", "overlays/canary", "overlays/dual-stack"] {
+    for overlay in OVERLAYS {
         kustomize(overlay).into_iter().flatten().for_each(|object| check(&object));
     }
     let values = chart::values(&["apiServer=https://192.0.2.1:6443", "podMonitor=true"]);
@@ -103,6 +104,34 @@ fn kubeadms_configuration_is_read_as_it_is() {
         }
     }
     settled(&file("once/pod.yaml")[0]["spec"]["containers"][0], &given, "");
+}
+
+#[test]
+fn the_iptables_overlay_asks_for_that_mode_and_for_what_its_programs_need() {
+    let Some(objects) = kustomize("overlays/iptables") else { return };
+    let spec = pod_spec(&objects);
+    let given = CONFIG.replace("kubeconfig: KUBECONFIG", &format!("kubeconfig: {MOUNT}/kubeconfig.conf"));
+    for container in containers(&spec) {
+        assert_eq!(settled(container, &given, "").0.mode.name(), "iptables");
+        assert_eq!(word(container, "/image"), format!("ferroproxy:{}-iptables", env!("CARGO_PKG_VERSION")));
+    }
+    if !netns::is_possible() {
+        return;
+    }
+    let netns = namespace("legacy");
+    let granted = words(&spec["containers"][0]["securityContext"]["capabilities"]["add"]);
+    let less: Vec<&str> = granted.iter().copied().filter(|name| *name != "NET_RAW").collect();
+    for (rights, variant, works) in
+        [(&granted, "nft", true), (&granted, "legacy", true), (&less, "nft", true), (&less, "legacy", false)]
+    {
+        for family in ["iptables", "ip6tables"] {
+            let mut line = with_only(rights);
+            line.pop();
+            line.extend([format!("{family}-{variant}-save"), "-t".to_owned(), "nat".to_owned()]);
+            let rest: Vec<&str> = line[1..].iter().map(String::as_str).collect();
+            assert_eq!(run_in(&netns, &line[0], &rest).code == Some(0), works, "{family}-{variant} with {rights:?}");
+        }
+    }
 }
 
 #[test]
@@ -259,6 +288,7 @@ fn a_real_api_server_accepts_them() {
             "apply",
             "--server-side",
             "--dry-run=server",
+            "--force-conflicts",
             "--validate=strict",
             "--field-manager=ferroproxy-test",
             "-f",
@@ -270,7 +300,7 @@ fn a_real_api_server_accepts_them() {
         );
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
-    for overlay in ["base", "overlays/kubeadm", "overlays/canary", "overlays/dual-stack"] {
+    for overlay in OVERLAYS {
         accepted(kustomize(overlay).expect("kubectl is there"));
     }
     accepted(chart::objects(&chart::values(&["apiServer=https://192.0.2.1:6443"])).expect("rendered"));
