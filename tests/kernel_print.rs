@@ -156,7 +156,7 @@ fn set(key: &[Field], data: DataType, elements: Vec<(Bytes, Value)>) -> Set {
     let comment = |n: usize| (n == 0).then(|| "default/\"web\":\nhttp".into());
     let elements =
         elements.into_iter().enumerate().map(|(n, (key, value))| (key, Element { value, comment: comment(n) }));
-    let def = SetDef { key: key.to_vec(), data, interval: false, size: Some(64), learned: None };
+    let def = SetDef { key: key.to_vec(), data, interval: false, size: Some(64), learned: None, counted: false };
     Set { def, elements: elements.collect() }
 }
 

@@ -20,6 +20,7 @@ pub fn settings(config: &Config, snapshot: &Snapshot, families: &[Family]) -> Se
         masquerade_all: config.masquerade_all,
         locality: PerFamily::from_fn(|family| locality(&config.detector, node, family)),
         node_ports: PerFamily::from_fn(|family| node_ports(config, snapshot, family)),
+        count_connections: config.count_connections.is_some(),
         node_ips: PerFamily::from_fn(|family| primary(config, node, family)),
         service_cidrs: snapshot.service_cidrs.values().flat_map(|cidr| cidr.cidrs.iter().copied()).collect(),
     }

@@ -189,5 +189,5 @@ fn moves(wanted: &Set, differing: &PendingSet) -> (Elements, Elements) {
 
 /// What to call a set whose shape is not known, for printing only.
 fn plain_set() -> SetDef {
-    SetDef { key: Vec::new(), data: DataType::None, interval: false, size: None, learned: None }
+    SetDef { key: Vec::new(), data: DataType::None, interval: false, size: None, learned: None, counted: false }
 }

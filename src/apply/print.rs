@@ -66,7 +66,8 @@ mod tests {
 
     fn services() -> (Name, SetDef, BTreeMap<Bytes, Element>) {
         let key = vec![Field::Daddr(Family::V4), Field::L4Proto, Field::Dport];
-        let def = SetDef { key, data: DataType::Verdict, interval: false, size: Some(1024), learned: None };
+        let def =
+            SetDef { key, data: DataType::Verdict, interval: false, size: Some(1024), learned: None, counted: false };
         let frontend = Bytes::new().addr([10, 96, 0, 1].into()).proto(Protocol::Tcp).port(80);
         let value = Value::Verdict(Verdict::Goto("KUBE-SVC-3".into()));
         let element = Element { value, comment: Some("default/web:http".into()) };

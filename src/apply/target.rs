@@ -1,13 +1,14 @@
 //! Where a transaction goes, and what comes back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::transaction::Transaction;
 use crate::compile::bytes::Bytes;
 use crate::compile::elements::Elements;
 use crate::compile::expr::Expr;
 use crate::compile::ruleset::{Hook, Name, SetDef};
-use crate::model::PerFamily;
+use crate::model::{Family, PerFamily};
 
 /// A place that holds tables: the kernel, or memory in tests.
 pub trait Target: Send {
@@ -27,6 +28,14 @@ pub trait Target: Send {
     /// [`CommitError`] when the kernel does not answer.
     fn generation(&mut self) -> Result<u32, CommitError>;
 
+    /// What the elements of a family's counting set have counted.
+    ///
+    /// # Errors
+    /// [`CommitError`] when the kernel does not answer.
+    fn counted(&mut self, _family: Family, _set: &Name, _def: &SetDef) -> Result<Vec<Counted>, CommitError> {
+        Ok(Vec::new())
+    }
+
     /// Reads what can be seen of our tables without their elements: cheap whatever they hold.
     ///
     /// # Errors
@@ -35,6 +44,17 @@ pub trait Target: Send {
         let live = self.read_back()?;
         Ok(PerFamily { v4: live.v4.map(TableOutline::of), v6: live.v6.map(TableOutline::of) })
     }
+}
+
+/// An element that counts the packets which find it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Its key.
+    pub key: Bytes,
+    /// Its comment.
+    pub comment: Arc<str>,
+    /// Packets since it was made.
+    pub packets: u64,
 }
 
 /// What became of a transaction.

@@ -257,6 +257,9 @@ pub struct ConfigArgs {
     /// Settings that a configuration file covers.
     #[command(flatten)]
     pub settings: Box<SettingArgs>,
+    /// Count the new connections to each service port, for at most MAX of them (1000 unless said); the rest is counted together. nftables mode only
+    #[arg(long, help_heading = "Rules", value_name = "MAX", num_args = 0..=1, require_equals = true, default_missing_value = "1000")]
+    pub count_connections: Option<usize>,
     /// Logging.
     #[command(flatten)]
     pub log: LogArgs,

@@ -147,6 +147,7 @@ fn build(
         min_sync_period: lowered.min_sync_period,
         healthz_address: lowered.healthz_address,
         metrics_address: lowered.metrics_address,
+        count_connections: None,
         own_tables: false,
         admin: Some(AdminSocket::default()),
         bind_hard_fail: file.bind_address_hard_fail.unwrap_or_default(),

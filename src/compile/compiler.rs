@@ -56,6 +56,10 @@ impl Compiler {
             numbers: ServiceNumbers::default(),
             seed,
         };
+        let counted = if compiler.settings.count_connections { &SetId::COUNTED[..] } else { &[] };
+        for family in compiler.settings.families.clone() {
+            counted.iter().for_each(|set| compiler.acquire_set(family, *set));
+        }
         compiler.lay_frame();
         compiler
     }

@@ -64,6 +64,10 @@ impl Emission {
                 false => external_treatment(port, reach, guarded),
             };
             self.add_frontend(port, *frontend, reach, treatment, &comment);
+            if manners.count_connections {
+                let place = (frontend.family, SetId::Counted(reach), frontend.key());
+                self.elements.insert(place, Element { value: Value::Present, comment: Some(comment.clone()) });
+            }
             if treatment.guarded {
                 self.add_guard(routes, frontend, manners.node_ip);
             }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::bytes::Bytes;
-use super::layout::{SetId, frontend_fields, hairpin_fields};
+use super::layout::{Reach, SetId, frontend_fields, hairpin_fields};
 use super::ruleset::{Chain, ChainKind, Element, Field, Hook, HookPoint, Name, Value, Verdict};
 use super::settings::Settings;
 use super::stmt::{Is, Rule, Stmt};
@@ -31,7 +31,7 @@ pub(super) fn chains(family: Family, settings: &Settings) -> Vec<(Name, Chain)> 
         base_chains().map(|(name, hook, to)| (Name::from(name), base(hook, to))).to_vec();
     let plain = [
         (SERVICES, services(family, settings)),
-        (NODEPORTS, nodeports()),
+        (NODEPORTS, nodeports(settings)),
         (MARK_MASQ, vec![Rule::new([Stmt::MarkSet(settings.masquerade_mark)])]),
         (POSTROUTING, postrouting(family, settings)),
         (REJECT, reject()),
@@ -68,11 +68,21 @@ fn services(family: Family, settings: &Settings) -> Vec<Rule> {
             Rule::new([ours, to_nodeports])
         }
     };
-    vec![Rule::new([Stmt::Vmap(frontend_fields(family), SetId::Services.name())]), node_ports]
+    let to_services = Rule::new([Stmt::Vmap(frontend_fields(family), SetId::Services.name())]);
+    let counted = count(settings, frontend_fields(family), Reach::Address);
+    counted.into_iter().chain([to_services, node_ports]).collect()
 }
 
-fn nodeports() -> Vec<Rule> {
-    vec![Rule::new([Stmt::Vmap(vec![Field::L4Proto, Field::Dport], SetId::NodePorts.name())])]
+/// A rule that does nothing but look the frontend up: found elements count.
+fn count(settings: &Settings, key: Vec<Field>, reach: Reach) -> Option<Rule> {
+    let rule = || Rule::new([Stmt::InSet(key, Is::In, SetId::Counted(reach).name())]).comment("counts new connections");
+    settings.count_connections.then(rule)
+}
+
+fn nodeports(settings: &Settings) -> Vec<Rule> {
+    let key = || vec![Field::L4Proto, Field::Dport];
+    let to_services = Rule::new([Stmt::Vmap(key(), SetId::NodePorts.name())]);
+    count(settings, key(), Reach::NodePort).into_iter().chain([to_services]).collect()
 }
 
 fn postrouting(family: Family, settings: &Settings) -> Vec<Rule> {

@@ -37,6 +37,8 @@ pub enum SetId {
     StickyEndpoints(Reach, Pool),
     /// Service port and client -> endpoint number: what rules have learned.
     Affinity,
+    /// Frontends whose new connections are counted.
+    Counted(Reach),
 }
 
 /// How a packet reached a frontend, and so which key its endpoints have.
@@ -77,9 +79,12 @@ impl SetId {
         SetId::Affinity,
     ];
 
+    /// Those that count connections.
+    pub const COUNTED: [SetId; 2] = [SetId::Counted(Reach::Address), SetId::Counted(Reach::NodePort)];
+
     /// All of them.
     pub fn all() -> impl Iterator<Item = SetId> {
-        SetId::FIXED.into_iter().chain(SetId::STICKY)
+        SetId::FIXED.into_iter().chain(SetId::STICKY).chain(SetId::COUNTED)
     }
 
     /// Of a map of sticky slots: the map its numbers lead to, the one a port without affinity has, and how packets come to it.
@@ -115,6 +120,8 @@ impl SetId {
             SetId::StickyEndpoints(Reach::NodePort, Pool::Cluster) => "sticky-nodeport-endpoints",
             SetId::StickyEndpoints(Reach::NodePort, Pool::Local) => "sticky-nodeport-local-endpoints",
             SetId::Affinity => "affinity",
+            SetId::Counted(Reach::Address) => "connections",
+            SetId::Counted(Reach::NodePort) => "nodeport-connections",
         }
     }
 
@@ -139,13 +146,16 @@ impl SetId {
             SetId::StickySlots(reach, _) => (slot_fields(reach, family, SLOT_TYPE), number()),
             SetId::StickyEndpoints(reach, _) => (slot_fields(reach, family, Field::Priority), endpoint()),
             SetId::Affinity => (affinity_fields(family, Field::Priority), number()),
+            SetId::Counted(Reach::Address) => (frontend_fields(family), DataType::None),
+            SetId::Counted(Reach::NodePort) => (vec![Field::L4Proto, Field::Dport], DataType::None),
         };
         let interval = matches!(self, SetId::ServiceCidrs | SetId::Firewall);
+        let plain =
+            SetDef { key, data, interval, size: (!interval).then_some(MIN_SIZE), learned: None, counted: false };
         match self {
-            SetId::Affinity => {
-                SetDef { key, data, interval, size: Some(MAX_CLIENTS), learned: Some(DEFAULT_TIMEOUT_MS) }
-            }
-            _ => SetDef { key, data, interval, size: (!interval).then_some(MIN_SIZE), learned: None },
+            SetId::Affinity => SetDef { size: Some(MAX_CLIENTS), learned: Some(DEFAULT_TIMEOUT_MS), ..plain },
+            SetId::Counted(_) => SetDef { counted: true, ..plain },
+            _ => plain,
         }
     }
 }

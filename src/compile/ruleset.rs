@@ -88,6 +88,8 @@ pub struct SetDef {
     pub size: Option<u32>,
     /// Elements are learned from packets and leave after this time in ms (`flags dynamic,timeout`).
     pub learned: Option<u64>,
+    /// Each element counts the packets that look it up and find it (`counter`).
+    pub counted: bool,
 }
 
 /// What an element of a set carries.

@@ -33,6 +33,8 @@ pub struct Settings {
     pub node_ports: PerFamily<NodePorts>,
     /// The ranges cluster IPs come from.
     pub service_cidrs: Vec<IpNet>,
+    /// Whether the new connections to each frontend are counted.
+    pub count_connections: bool,
     /// The node's main address of each family, if it is known.
     pub node_ips: PerFamily<Option<IpAddr>>,
 }
@@ -46,6 +48,7 @@ impl Default for Settings {
             locality: PerFamily::default(),
             node_ports: PerFamily::default(),
             service_cidrs: Vec::new(),
+            count_connections: false,
             node_ips: PerFamily::default(),
         }
     }
@@ -55,7 +58,12 @@ impl Settings {
     /// What the shared chains of a family need to know.
     pub fn manners(&self, family: Family) -> Manners {
         let locality = self.locality.get(family).clone();
-        Manners { locality, masquerade_all: self.masquerade_all, node_ip: *self.node_ips.get(family) }
+        Manners {
+            locality,
+            masquerade_all: self.masquerade_all,
+            node_ip: *self.node_ips.get(family),
+            count_connections: self.count_connections,
+        }
     }
 
     /// The same for both families.

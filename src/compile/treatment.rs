@@ -104,6 +104,8 @@ pub struct Manners {
     pub masquerade_all: bool,
     /// The node's own address: source ranges that hold it admit the load-balancer IPs themselves.
     pub node_ip: Option<IpAddr>,
+    /// Whether the new connections to each frontend are counted.
+    pub count_connections: bool,
 }
 
 impl Manners {

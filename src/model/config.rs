@@ -195,6 +195,8 @@ pub struct Config {
     pub healthz_address: Option<SocketAddr>,
     /// Where `/metrics`, `/proxyMode` and `/configz` are served; `None` switches the server off.
     pub metrics_address: Option<SocketAddr>,
+    /// For how many service ports new connections are counted and told; `None`: not counted at all.
+    pub count_connections: Option<usize>,
     /// Whether nobody else may change the tables while the process runs, where the kernel can do that.
     pub own_tables: bool,
     /// Where `ferroproxy status` asks; `None` switches the endpoint off.
@@ -231,6 +233,7 @@ impl Config {
             min_sync_period: Duration::ZERO,
             healthz_address: Some(SocketAddr::from(([0, 0, 0, 0], 10256))),
             metrics_address: Some(SocketAddr::from(([127, 0, 0, 1], 10249))),
+            count_connections: None,
             own_tables: false,
             admin: Some(AdminSocket::default()),
             bind_hard_fail: false,

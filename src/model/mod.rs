@@ -28,6 +28,6 @@ pub use name::{ObjectName, ServicePortName};
 pub use net::{EndpointAddr, Family, PerFamily, Protocol};
 pub use node::{Node, ServiceCidr, Taint};
 pub use rejection::{ObjectKind, Rejection};
-pub use report::{FamilyOutcome, HintsUnused, MapFill, NoLocalEndpoints, Stage, SyncKind, SyncReport};
+pub use report::{Connections, FamilyOutcome, HintsUnused, MapFill, NoLocalEndpoints, Stage, SyncKind, SyncReport};
 pub use service::{Service, ServiceKind, ServicePort, TrafficPolicy};
 pub use slice::{Conditions, EndpointSlice, Hints, SliceEndpoint, SlicePort};

@@ -1,5 +1,6 @@
 //! What a sync did: the one word the agent says to observe.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -78,6 +79,17 @@ pub struct MapFill {
     pub elements: usize,
     /// The most it holds; `None`: as many as there are.
     pub capacity: Option<u32>,
+}
+
+/// New connections to a service port since they were last told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Their family.
+    pub family: Family,
+    /// `namespace/name:port`; very long ones are cut.
+    pub port: Arc<str>,
+    /// How many.
+    pub count: u64,
 }
 
 /// One sync, told to observe.

@@ -12,7 +12,7 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::process::Process;
-use crate::model::{Family, FamilyOutcome, MapFill, ObjectKind, Rejection, SyncReport};
+use crate::model::{Connections, Family, FamilyOutcome, MapFill, ObjectKind, Rejection, SyncReport};
 
 use own::Own;
 use proxy::Proxy;
@@ -81,6 +81,11 @@ impl Metrics {
     /// `/livez` was answered with this code.
     pub(super) fn livez(&self, code: u16) {
         self.proxy.livez.with_label_values(&[&code.to_string()]).inc();
+    }
+
+    /// New connections to service ports, told apart for at most so many of them.
+    pub fn connections(&self, new: &[Connections], most: usize) {
+        self.own.connections(new, most);
     }
 
     /// How full maps and sets are.

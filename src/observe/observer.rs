@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::http::{BindError, Servers};
 use super::status::Board;
 use super::{Health, HealthStatus, Metrics, Moment, Status};
-use crate::model::{Config, Family, HealthChecks, Node, ObjectKind, Rejection, SyncReport};
+use crate::model::{Config, Connections, Family, HealthChecks, MapFill, Node, ObjectKind, Rejection, SyncReport};
 
 /// Metrics and health behind one handle. Clones share the state; every method is cheap and none blocks for long.
 #[derive(Clone, Debug)]
@@ -52,6 +52,16 @@ impl Observer {
         self.health().report(report, now);
         self.board().report(report, now);
         self.shared.metrics.report(report);
+    }
+
+    /// How many elements rules have learned by themselves in each map.
+    pub fn learned(&self, maps: Vec<MapFill>) {
+        self.board().learned = maps;
+    }
+
+    /// New connections to service ports since the last time; series for at most `most` ports, one for all the others.
+    pub fn connections(&self, new: &[Connections], most: usize) {
+        self.shared.metrics.connections(new, most);
     }
 
     /// The own Node as it is now; `None` after it was known means that it is gone.
@@ -114,7 +124,10 @@ impl Observer {
     /// # Errors
     /// When the client library refuses; it has no reason to.
     pub fn render_metrics(&self) -> Result<String, prometheus::Error> {
-        self.shared.metrics.fill(&self.board().maps);
+        let board = self.board();
+        self.shared.metrics.fill(&board.maps);
+        self.shared.metrics.fill(&board.learned);
+        drop(board);
         self.shared.metrics.render()
     }
 

@@ -125,13 +125,15 @@ pub(super) struct Board {
     latencies: VecDeque<Duration>,
     /// The fill of maps as last told.
     pub(super) maps: Vec<MapFill>,
+    /// The same of maps that rules fill by themselves.
+    pub(super) learned: Vec<MapFill>,
 }
 
 impl Board {
     pub(super) fn new(started: Instant) -> Board {
         let about =
             Status { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id(), ..Status::default() };
-        Board { started, about, last: None, latencies: VecDeque::new(), maps: Vec::new() }
+        Board { started, about, last: None, latencies: VecDeque::new(), maps: Vec::new(), learned: Vec::new() }
     }
 
     /// What runs.
@@ -202,7 +204,7 @@ impl Board {
             node_eligible: health.node_eligible != Some(false),
             last_sync,
             latency: distribution(self.latencies.iter().copied().collect()),
-            maps: self.maps.iter().filter_map(map_status).collect(),
+            maps: self.maps.iter().chain(&self.learned).filter_map(map_status).collect(),
             ..self.about.clone()
         };
         for kind in DriftKind::ALL {

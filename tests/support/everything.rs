@@ -106,7 +106,7 @@ pub fn expected(table: &Table, family: Family) -> LiveTable {
 type NamedSet = (&'static str, SetDef, Vec<(Bytes, Element)>);
 
 fn unsized_def(key: Vec<Field>, data: DataType) -> SetDef {
-    SetDef { key, data, interval: false, size: None, learned: None }
+    SetDef { key, data, interval: false, size: None, learned: None, counted: false }
 }
 
 fn sized(key: Vec<Field>, data: DataType, size: u32) -> SetDef {

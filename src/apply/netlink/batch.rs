@@ -201,7 +201,7 @@ mod tests {
 
     fn port_set() -> SetDef {
         let key = vec![Field::L4Proto, Field::Dport];
-        SetDef { key, data: DataType::None, interval: false, size: Some(100_000), learned: None }
+        SetDef { key, data: DataType::None, interval: false, size: Some(100_000), learned: None, counted: false }
     }
 
     fn key(n: u16) -> Bytes {

@@ -8,9 +8,9 @@ use super::message::{DUMP, DUMP_INTERRUPTED, Head, Kind, TABLE_ATTR, family_numb
 use super::socket::{Failure, Refusal, Socket, trouble};
 use super::table::{self, Wanted};
 use super::{chain, errno, set};
-use crate::apply::target::{CommitError, Live, LiveChain, LiveSet, LiveTable, Remedy};
+use crate::apply::target::{CommitError, Counted, Live, LiveChain, LiveSet, LiveTable, Remedy};
 use crate::compile::elements::Elements;
-use crate::compile::ruleset::{Name, SetDef, TABLE};
+use crate::compile::ruleset::{Field, Name, SetDef, TABLE};
 use crate::model::{Family, PerFamily};
 
 /// How often a dump is taken anew because somebody else changed the ruleset meanwhile.
@@ -106,16 +106,32 @@ fn live_set(socket: &mut Socket, family: Family, name: &Name, def: Option<SetDef
         // What rules have learned is nobody's wish, and there may be very much of it.
         return Ok(LiveSet { def: Some(def), elements: Elements::new() });
     }
-    let ask = |w: &mut Writer| {
-        w.put_str(TABLE_ATTR, TABLE);
-        w.put_str(LIST_SET, name.as_str());
-    };
-    let bodies = dump(socket, Kind::GET_ELEMENTS, family, ask, &format!("reading the elements of {name}"))?;
+    let bodies = elements(socket, family, name)?;
     let mut reader = element::Reader::new(&def);
     for body in &bodies {
         attrs(body).filter(|(kind, _)| *kind == LIST_ELEMENTS).for_each(|(_, list)| reader.list(list));
     }
     Ok(reader.finish().map_or(unknown, |elements| LiveSet { def: Some(def), elements: elements.into() }))
+}
+
+/// What the elements of a counting set have counted.
+pub(super) fn counted(
+    socket: &mut Socket,
+    family: Family,
+    name: &Name,
+    key: &[Field],
+) -> Result<Vec<Counted>, CommitError> {
+    let bodies = elements(socket, family, name)?;
+    let lists = bodies.iter().flat_map(|body| attrs(body)).filter(|(kind, _)| *kind == LIST_ELEMENTS);
+    Ok(lists.flat_map(|(_, list)| element::counted(key, list)).collect())
+}
+
+fn elements(socket: &mut Socket, family: Family, name: &Name) -> Result<Vec<Vec<u8>>, CommitError> {
+    let ask = |w: &mut Writer| {
+        w.put_str(TABLE_ATTR, TABLE);
+        w.put_str(LIST_SET, name.as_str());
+    };
+    dump(socket, Kind::GET_ELEMENTS, family, ask, &format!("reading the elements of {name}"))
 }
 
 /// The attributes of every object of a kind; taken anew while others change the ruleset.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::attr::{Writer, attrs, by_kind, u32_of};
 use super::{expr, field, set, userdata};
+use crate::apply::target::Counted;
 use crate::compile::bytes::Bytes;
-use crate::compile::ruleset::{DataType, Element, SetDef, Value};
+use crate::compile::ruleset::{DataType, Element, Field, SetDef, Value};
 
 /// `NFTA_SET_ELEM_LIST_SET`, `NFTA_SET_ELEM_LIST_ELEMENTS`.
 pub(super) const LIST_SET: u16 = 2;
@@ -17,6 +18,7 @@ mod kind {
     pub(super) const DATA: u16 = 2;
     pub(super) const FLAGS: u16 = 3;
     pub(super) const USERDATA: u16 = 6;
+    pub(super) const EXPR: u16 = 7;
     pub(super) const KEY_END: u16 = 10;
 }
 
@@ -166,6 +168,16 @@ fn read_single(def: &SetDef, raw: &Raw<'_>) -> Option<(Bytes, Element)> {
     Some((field::from_kernel(&def.key, raw.key)?, Element { value, comment: read_comment(raw) }))
 }
 
+/// What the elements of a list with this key have counted; those that do not count, or have no comment, are left out.
+pub(super) fn counted(key: &[Field], list: &[u8]) -> Vec<Counted> {
+    let read = |element| {
+        let raw = read_raw(element)?;
+        let packets = expr::decode_counter(raw.attrs[usize::from(kind::EXPR)]?)?;
+        Some(Counted { key: field::from_kernel(key, raw.key)?, comment: read_comment(&raw)?, packets })
+    };
+    attrs(list).filter_map(|(_, element)| read(element)).collect()
+}
+
 /// Pairs starts with ends. An end without a start is what nft puts before the first range.
 fn read_ranges(def: &SetDef, mut raw: Vec<Raw<'_>>) -> Option<BTreeMap<Bytes, Element>> {
     raw.sort_by_key(|raw| (raw.key, !raw.is_end));
@@ -202,7 +214,7 @@ mod tests {
 
     fn cidrs() -> SetDef {
         let key = vec![Field::Daddr(Family::V4)];
-        SetDef { key, data: DataType::None, interval: true, size: None, learned: None }
+        SetDef { key, data: DataType::None, interval: true, size: None, learned: None, counted: false }
     }
 
     fn ip(text: &str) -> Bytes {
@@ -251,7 +263,7 @@ mod tests {
             (DataType::Verdict, vec![Value::Verdict(Drop), Value::Verdict(Goto("a/b".into())), Value::Verdict(Return)]),
             (DataType::Fields(vec![Field::Sport]), vec![Value::Data(port(7))]),
         ] {
-            let def = SetDef { key: key.clone(), data, interval: false, size: Some(8), learned: None };
+            let def = SetDef { key: key.clone(), data, interval: false, size: Some(8), learned: None, counted: false };
             let element = |value| Element { value, comment: Some("a comment".into()) };
             let elements = values.into_iter().enumerate().map(|(n, v)| (port(n as u16), element(v))).collect();
             assert_eq!(there_and_back(&def, &elements), Some(elements));

@@ -28,8 +28,9 @@ use rustix::io::Errno;
 use socket::Socket;
 use table::Wanted;
 
-use super::target::{CommitError, Live, Outcome, Outline, Receipt, Target};
+use super::target::{CommitError, Counted, Live, Outcome, Outline, Receipt, Target};
 use super::transaction::{Op, Transaction};
+use crate::compile::ruleset::{Name, SetDef};
 use crate::model::{Family, PerFamily};
 
 /// nf_tables of one network namespace: the one of the thread that opened it.
@@ -146,6 +147,10 @@ impl Target for Netlink {
 
     fn generation(&mut self) -> Result<u32, CommitError> {
         dump::generation(&mut self.socket)
+    }
+
+    fn counted(&mut self, family: Family, set: &Name, def: &SetDef) -> Result<Vec<Counted>, CommitError> {
+        dump::counted(&mut self.socket, family, set, &def.key)
     }
 
     fn outline(&mut self) -> Result<Outline, CommitError> {

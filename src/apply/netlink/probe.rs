@@ -172,7 +172,7 @@ fn set_features(family: Family) -> Vec<Feature> {
 }
 
 fn set_def(key: &[Field], data: DataType) -> SetDef {
-    SetDef { key: key.to_vec(), data, interval: false, size: None, learned: None }
+    SetDef { key: key.to_vec(), data, interval: false, size: None, learned: None, counted: false }
 }
 
 fn unspecified(family: Family) -> IpAddr {

@@ -19,6 +19,7 @@ mod kind {
     pub(super) const ID: u16 = 10;
     pub(super) const TIMEOUT: u16 = 11;
     pub(super) const USERDATA: u16 = 13;
+    pub(super) const EXPR: u16 = 17;
 }
 
 /// `NFT_SET_ANONYMOUS`.
@@ -61,6 +62,9 @@ pub(super) fn encode(w: &mut Writer, name: &Name, def: &SetDef, id: u32) {
         w.put_u64(kind::TIMEOUT, ms);
     }
     w.put(kind::USERDATA, &userdata::of_set(def));
+    if def.counted {
+        w.nest(kind::EXPR, expr::encode_counter);
+    }
 }
 
 fn encode_description(w: &mut Writer, def: &SetDef) {
@@ -110,17 +114,21 @@ pub(super) fn is_anonymous(body: &[u8]) -> bool {
 
 /// Reads a set's name and shape; the shape is `None` when ferroproxy makes no such set.
 pub(super) fn decode(body: &[u8]) -> Option<(Name, Option<SetDef>)> {
-    let set = by_kind::<14>(body);
+    let set = by_kind::<18>(body);
     Some((str_of(set[usize::from(NAME)])?.into(), decode_def(&set)))
 }
 
-fn decode_def(set: &[Option<&[u8]>; 14]) -> Option<SetDef> {
+fn decode_def(set: &[Option<&[u8]>; 18]) -> Option<SetDef> {
     let at = |kind: u16| set[usize::from(kind)];
     let (key, data) = userdata::read_set(at(kind::USERDATA)?)?;
     let [_, size] = by_kind::<2>(at(kind::DESC).unwrap_or_default());
     let set_flags = u32_of(at(kind::FLAGS)).unwrap_or(0);
     let learned = u64_of(at(kind::TIMEOUT));
-    let def = SetDef { key, data, interval: set_flags & INTERVAL != 0, size: u32_of(size), learned };
+    let counted = match at(kind::EXPR) {
+        None => false,
+        Some(expr) => expr::decode_counter(expr).map(|_| true)?,
+    };
+    let def = SetDef { key, data, interval: set_flags & INTERVAL != 0, size: u32_of(size), learned, counted };
     let same_key = u32_of(at(kind::KEY_LEN))? as usize == field::len_of(&def.key)
         && u32_of(at(kind::KEY_TYPE))? == field::datatype_of(&def.key);
     let same_data = match &def.data {

@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     fn set_def(key: &[Field], data: DataType) -> SetDef {
-        SetDef { key: key.to_vec(), data, interval: false, size: None, learned: None }
+        SetDef { key: key.to_vec(), data, interval: false, size: None, learned: None, counted: false }
     }
 
     /// Bytes dumped from a map that nft 1.0.6 made on a little-endian machine.

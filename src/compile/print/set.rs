@@ -19,6 +19,7 @@ pub fn definition_items(def: &SetDef) -> Vec<String> {
     let mut items = vec![type_text(def)];
     items.extend(def.size.map(|size| format!("size {size}")));
     items.extend(flags_text(def));
+    items.extend(def.counted.then(|| "counter".to_owned()));
     items.extend(def.learned.map(|ms| format!("timeout {}", duration_text(ms))));
     items
 }

@@ -14,7 +14,7 @@ fn frontend(port: u16) -> Bytes {
 }
 
 fn def(key: &[Field], data: DataType) -> SetDef {
-    SetDef { key: key.to_vec(), data, interval: false, size: Some(1024), learned: None }
+    SetDef { key: key.to_vec(), data, interval: false, size: Some(1024), learned: None, counted: false }
 }
 
 fn element(value: Value, comment: Option<&str>) -> Element {

@@ -43,7 +43,7 @@ pub(super) fn with_set(mut programs: Programs, name: &str, set: Set) -> Programs
 }
 
 pub(super) fn set<const N: usize>(key: &[Field], data: DataType, elements: [(Bytes, Value); N]) -> Set {
-    let def = SetDef { key: key.to_vec(), data, interval: false, size: None, learned: None };
+    let def = SetDef { key: key.to_vec(), data, interval: false, size: None, learned: None, counted: false };
     let element = |(key, value)| (key, Element { value, comment: Some("default/web:http".into()) });
     Set { def, elements: elements.map(element).into() }
 }

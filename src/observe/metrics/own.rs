@@ -1,11 +1,16 @@
 //! ferroproxy's own metrics.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use super::registered;
-use crate::model::{DriftKind, Family, FamilyOutcome, HintsUnused, MapFill, ObjectKind, Stage, SyncReport};
+use crate::model::{
+    Connections, DriftKind, Family, FamilyOutcome, HintsUnused, MapFill, ObjectKind, Stage, SyncReport,
+};
 
 type Result<T> = std::result::Result<T, prometheus::Error>;
 
@@ -26,6 +31,9 @@ pub(super) struct Own {
     elements: IntGauge,
     quarantined: IntGauge,
     hints_unused: IntGaugeVec,
+    connections: IntCounterVec,
+    /// The service ports that have a series.
+    told_apart: Mutex<BTreeSet<Arc<str>>>,
     map_elements: IntGaugeVec,
     map_capacity: IntGaugeVec,
     audits: IntCounter,
@@ -58,6 +66,18 @@ impl Own {
             services: number(r, "services", "Services known")?,
             elements: number(r, "endpoint_elements", "Endpoint elements in force over all maps")?,
             quarantined: number(r, "quarantined_services", "Services left out because the kernel refused them")?,
+            told_apart: Mutex::default(),
+            connections: registered(
+                r,
+                IntCounterVec::new(
+                    opts(
+                        "service_new_connections_total",
+                        "New connections to a service port's frontends, refused and dropped ones included (--count-connections); those beyond its \
+                         MAX service ports have `other` as port and no Service",
+                    ),
+                    &["ip_family", "namespace", "service", "port"],
+                ),
+            )?,
             hints_unused: registered(
                 r,
                 IntGaugeVec::new(
@@ -125,6 +145,16 @@ impl Own {
         }
     }
 
+    /// Counts new connections. A port that has a series keeps it; a gone one's stays at what it was.
+    pub(super) fn connections(&self, new: &[Connections], most: usize) {
+        let mut told = self.told_apart.lock().unwrap_or_else(PoisonError::into_inner);
+        for Connections { family, port, count } in new {
+            let has_series = told.contains(port) || told.len() < most && told.insert(port.clone());
+            let (namespace, service, port) = if has_series { labels(port) } else { ("", "", "other") };
+            self.connections.with_label_values(&[family.kubernetes(), namespace, service, port]).inc_by(*count);
+        }
+    }
+
     /// How full maps and sets are. Their number does not grow with the cluster.
     pub(super) fn fill(&self, maps: &[MapFill]) {
         for map in maps {
@@ -155,6 +185,13 @@ impl Own {
     pub(super) fn watch_restarted(&self, kind: ObjectKind) {
         self.watch_restarts.with_label_values(&[&kind.to_string()]).inc();
     }
+}
+
+/// Namespace, Service and port of `namespace/name:port`.
+fn labels(port: &str) -> (&str, &str, &str) {
+    let (namespace, rest) = port.split_once('/').unwrap_or(("", port));
+    let (service, port) = rest.split_once(':').unwrap_or((rest, ""));
+    (namespace, service, port)
 }
 
 fn stage_name(stage: Stage) -> &'static str {

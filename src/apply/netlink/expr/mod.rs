@@ -1,8 +1,10 @@
 //! One expression as the kernel's attributes, there and back (`include/uapi/linux/netfilter/nf_tables.h`).
 
+mod counter;
 mod decode;
 mod encode;
 
+pub(super) use counter::{decode_counter, encode_counter};
 pub(super) use decode::{decode_rule, decode_verdict};
 pub(super) use encode::{encode_rule, encode_verdict};
 
