@@ -73,7 +73,8 @@ fn beyond_the_limit_service_ports_are_counted_together() {
     let scene = counted("--count-connections=1");
     ask(&scene, CLIENT, "10.96.0.1:80", 2);
     ask(&scene, CLIENT, "10.96.0.2:80", 3);
-    let other = "ferroproxy_service_new_connections_total{ip_family=\"IPv4\",namespace=\"\",port=\"other\",service=\"\"}";
+    let other =
+        "ferroproxy_service_new_connections_total{ip_family=\"IPv4\",namespace=\"\",port=\"other\",service=\"\"}";
     becomes(&scene, other, 3.0);
     becomes(&scene, &series("IPv4", "web-1", "t"), 2.0);
 }

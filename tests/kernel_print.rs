@@ -219,6 +219,8 @@ fn maps(family: Family) -> BTreeMap<Name, Set> {
     let node_slots = vec![(nodeport(30080).number(1), Value::Data(b.clone().port(8080)))];
     let mut affinity = set(&[saddr, Field::L4Proto, Field::Mark], data.clone(), vec![]);
     affinity.def.learned = Some(10_800_500);
+    let mut connections = set(&frontend, DataType::None, vec![(key(80), Value::Present)]);
+    connections.def.counted = true;
     let mark = (key(80), Value::Data(Bytes::new().number(0x4000)));
     BTreeMap::from([
         ("services".into(), set(&frontend, DataType::Verdict, services.collect())),
@@ -231,6 +233,7 @@ fn maps(family: Family) -> BTreeMap<Name, Set> {
         ("singles".into(), set(&frontend, data, vec![(key(80), Value::Data(b.port(8080)))])),
         ("service-ids".into(), set(&frontend, DataType::Fields(vec![Field::Mark]), vec![mark])),
         ("affinity".into(), affinity),
+        ("connections".into(), connections),
     ])
 }
 

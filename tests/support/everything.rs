@@ -175,6 +175,8 @@ fn data_maps(family: Family) -> Vec<NamedSet> {
     let number = plain(Value::Data(Bytes::new().number(0x12_0000)));
     let by_mark = vec![Field::Saddr(family), Field::L4Proto, Field::Mark];
     let learned = SetDef { learned: Some(10_800_000), ..sized(by_mark, endpoint_data(family), 100) };
+    let counted = SetDef { counted: true, ..sized(frontend_key(family), DataType::None, 100) };
+    let counting = Element { value: Value::Present, comment: Some("default/web:http".into()) };
     let ports = unsized_def(vec![Field::Dport], DataType::Fields(vec![Field::Sport]));
     let port = (Bytes::new().port(80), plain(Value::Data(Bytes::new().port(81))));
     let numbers = sized(frontend_key(family), DataType::Fields(vec![Field::Mark]), 100);
@@ -184,6 +186,7 @@ fn data_maps(family: Family) -> Vec<NamedSet> {
         ("numbers", numbers, vec![(frontend(family, 1), number)]),
         ("ports", ports, vec![port]),
         ("affinity", learned, vec![]),
+        ("connections", counted, vec![(frontend(family, 1), counting)]),
     ]
 }
 
