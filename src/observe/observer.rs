@@ -8,7 +8,9 @@ use tokio::sync::watch;
 use super::http::{BindError, Servers};
 use super::status::Board;
 use super::{Health, HealthStatus, Metrics, Moment, Status};
-use crate::model::{Config, Family, HealthChecks, Node, ObjectKind, Rejection, SyncReport};
+use crate::model::{
+    Config, Family, HealthChecks, IptablesFigures, ModeReason, Node, ObjectKind, ProxyMode, Rejection, SyncReport,
+};
 
 /// Metrics and health behind one handle. Clones share the state; every method is cheap and none blocks for long.
 #[derive(Clone, Debug)]
@@ -52,6 +54,16 @@ impl Observer {
         self.health().report(report, now);
         self.board().report(report, now);
         self.shared.metrics.report(report);
+    }
+
+    /// This mode runs, for this reason.
+    pub fn mode(&self, mode: ProxyMode, reason: ModeReason) {
+        self.shared.metrics.mode(mode, reason);
+    }
+
+    /// A sync in iptables mode had these figures.
+    pub fn iptables(&self, figures: &IptablesFigures) {
+        self.shared.metrics.iptables(figures);
     }
 
     /// The own Node as it is now; `None` after it was known means that it is gone.
