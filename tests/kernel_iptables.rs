@@ -5,6 +5,7 @@ mod story;
 mod support;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use ferroproxy::agent::{Arrivals, Finding, IptablesEngine};
 use ferroproxy::apply::iptables::{IptablesKernel, RestoreTarget, Variant};
@@ -95,7 +96,11 @@ fn a_flush_is_seen_and_repaired_and_the_chains_of_others_stay() {
         assert!(run(&["-t", "mangle", "-X"]).status.success());
         assert!(run(&["-t", "nat", "-F", "PREROUTING"]).status.success());
         netns.enter(|| {
-            assert!(matches!(engine.look(None), Finding::Deviates(_)), "{variant:?}");
+            let end = Instant::now() + Duration::from_secs(10);
+            while !matches!(engine.look(None), Finding::Deviates(_)) {
+                assert!(Instant::now() < end, "{variant:?}: nobody sees it");
+                std::thread::sleep(Duration::from_millis(20));
+            }
             assert_eq!(engine.repair().families.v4, FamilyOutcome::Committed);
             assert_eq!(engine.repair().families, UNCHANGED);
             assert_eq!(engine.look(None), Finding::Untouched);
