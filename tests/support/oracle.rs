@@ -47,13 +47,15 @@ impl Oracle<'_> {
         let endpoints = self.endpoints(&found, packet.family());
         let spared = self.is_spared(&found, packet);
         if self.cluster(&endpoints).is_empty() {
-            return ends(if spared { Fate::Accept } else { refused(packet) });
+            let spared = spared.then_some(Fate::Accept);
+            return ends(self.unsent(packet, spared.unwrap_or_else(|| refused(packet))));
         }
         let way = self.way(&found, packet, &endpoints);
         if way.to.is_empty() {
             // The guard is what drops here, where there is one.
             let guarded = self.admits(&found, packet).is_some();
-            return ends(if spared && !guarded { Fate::Accept } else { Fate::Drop });
+            let fate = if spared && !guarded { Fate::Accept } else { Fate::Drop };
+            return ends(self.unsent(packet, fate));
         }
         let outcome = |to: &EndpointAddr| {
             let leaves = packet.origin == Origin::FromNode || !self.around.is_local(to.ip);
@@ -83,6 +85,13 @@ impl Oracle<'_> {
         self.in_chains() && found.internal && comes_in
     }
 
+    /// What becomes of a packet that nobody sends on: strangers may not speak to loopback addresses once these are routed to.
+    fn unsent(&self, packet: &Packet, otherwise: Fate) -> Fate {
+        let (from, to) = (packet.source, packet.destination);
+        let strange = to.is_ipv4() && to.is_loopback() && !from.is_loopback() && self.loopback_answers();
+        if strange { Fate::Drop } else { otherwise }
+    }
+
     /// Whether IPv4 node ports are to answer on loopback addresses.
     fn loopback_answers(&self) -> bool {
         let asked = match &self.config.node_port_addresses {
@@ -103,9 +112,7 @@ impl Oracle<'_> {
         let active = |service: &Service| service.cluster_ips.contains(&to) && !service.ports.is_empty();
         let mut cidrs = self.objects.service_cidrs.values().flat_map(|cidr| &cidr.cidrs);
         if self.in_chains() {
-            // Strangers may not speak to loopback addresses once these are routed to.
-            let strange = to.is_ipv4() && to.is_loopback() && !packet.source.is_loopback() && self.loopback_answers();
-            return if strange { Fate::Drop } else { Fate::Accept };
+            return self.unsent(packet, Fate::Accept);
         }
         match () {
             () if self.around.is_local(to) => Fate::Accept,
