@@ -16,6 +16,8 @@ want() { # tool package
     esac
 }
 want nft nftables
+want iptables-nft iptables
+want iptables-legacy iptables
 want ip iproute2
 want iptables-save iptables
 want conntrack conntrack

@@ -44,7 +44,7 @@ fn arguments_that_cannot_work_end_with_2_and_say_why() {
         (&["run"], "no source"),
         (&["run", "--kubeconfig", &missing], "no-such-kubeconfig"),
         (&["run", "--config", &ipvs, "--manifests", &manifests], "ipvs"),
-        (&["run", "--proxy-mode", "iptables", "--manifests", &manifests], "iptables"),
+        (&["run", "--proxy-mode", "ebpf", "--manifests", &manifests], "ebpf"),
         (&["run", "--strict", "--config", &typo, "--manifests", &manifests], "clusterCidr"),
         (&["render", "--manifests", "/no/such/directory"], "/no/such/directory"),
         (&["run", "--cluster-cidr", "10.0.0.0/99", "--manifests", &manifests], "10.0.0.0/99"),

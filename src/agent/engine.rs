@@ -1,7 +1,7 @@
 //! One sync: changes through the rooms in their order, and a report.
 
 mod commit;
-mod holds;
+pub(super) mod holds;
 mod quarantine;
 mod report;
 mod watch;

@@ -7,6 +7,7 @@ mod health;
 mod iptables;
 mod pace;
 mod plan;
+mod rules;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,6 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep_until;
 use tracing::{debug, info, warn};
 
-use crate::apply::target::Target;
 use crate::host::Conntrack;
 use crate::model::{Config, Event, Family, ObjectKind, Rejection, SyncReport};
 use crate::observe::{Moment, Observer};
@@ -31,6 +31,7 @@ use health::HealthPorts;
 pub use iptables::IptablesEngine;
 use pace::Pace;
 pub use plan::{plan, plan_iptables};
+pub use rules::Rules;
 use settings::waits_for_addresses;
 pub use settings::{iptables_settings, on_loopback, settings, waits_for_node};
 
@@ -51,11 +52,11 @@ pub enum Ending {
 }
 
 /// The loop and what it moves values between.
-pub struct Agent<T> {
+pub struct Agent<E> {
     config: Config,
     families: Vec<Family>,
     state: State,
-    engine: Engine<T>,
+    engine: E,
     observer: Observer,
     conntrack: Option<Conntrack>,
     health_ports: HealthPorts,
@@ -64,13 +65,13 @@ pub struct Agent<T> {
     guard: Guard,
     restarts: BTreeMap<ObjectKind, u64>,
     once: bool,
+    in_force: Option<Box<dyn FnOnce() + Send>>,
 }
 
-impl<T: Target> Agent<T> {
+impl<E: Rules> Agent<E> {
     /// An agent that has seen nothing yet. With `once` it ends after the first sync.
-    pub fn new(config: Config, families: Vec<Family>, target: T, observer: Observer, once: bool) -> Agent<T> {
+    pub fn new(config: Config, families: Vec<Family>, engine: E, observer: Observer, once: bool) -> Agent<E> {
         let pace = Pace::new(config.sync_period, config.min_sync_period);
-        let engine = Engine::new(config.clone(), families.clone(), target);
         Agent {
             config,
             families,
@@ -84,12 +85,19 @@ impl<T: Target> Agent<T> {
             guard: Guard::new(Instant::now()),
             restarts: BTreeMap::new(),
             once,
+            in_force: None,
         }
     }
 
     /// Also tells the conntrack reconciler what changes.
-    pub fn with_conntrack(mut self, conntrack: Option<Conntrack>) -> Agent<T> {
+    pub fn with_conntrack(mut self, conntrack: Option<Conntrack>) -> Agent<E> {
         self.conntrack = conntrack;
+        self
+    }
+
+    /// Does something once everything has come into force for the first time.
+    pub fn once_in_force(mut self, then: impl FnOnce() + Send + 'static) -> Agent<E> {
+        self.in_force = Some(Box::new(then));
         self
     }
 
@@ -117,7 +125,7 @@ impl<T: Target> Agent<T> {
     /// When to wake even if nothing happens; `None`: only an event can change anything.
     fn wake(&self) -> Option<Instant> {
         let next = || self.pace.next(self.engine.retry_at());
-        let looks = self.engine.compiler().is_some().then(|| self.guard.next());
+        let looks = self.engine.has_synced().then(|| self.guard.next());
         self.is_ready().then(|| looks.map_or_else(next, |at| at.min(next())))
     }
 
@@ -127,7 +135,7 @@ impl<T: Target> Agent<T> {
         let waits_for_node = || waits_for_node(&self.config, snapshot, self.state.knows_node());
         let waits = || waits_for_node() || waits_for_addresses(&self.config, snapshot);
         let patient = || !self.once || self.state.knows_service_cidrs();
-        self.engine.compiler().is_some() || (self.state.is_complete() && !waits() && patient())
+        self.engine.has_synced() || (self.state.is_complete() && !waits() && patient())
     }
 
     /// Takes in a batch and whatever else has arrived by now.
@@ -179,13 +187,13 @@ impl<T: Target> Agent<T> {
             self.arrivals = Arrivals::default();
         }
         self.look_if_due(Instant::now());
-        let ended = if self.engine.is_failing() { Ending::Failed } else { Ending::Synced };
+        let ended = if self.engine.retry_at().is_some() { Ending::Failed } else { Ending::Synced };
         (self.once && synced).then_some(ended)
     }
 
     /// A sync of what changed, a retry of what failed, or the periodic audit. Says whether there was any.
     fn sync_if_due(&mut self, now: Instant) -> bool {
-        let has_changes = self.engine.compiler().is_none() || self.state.has_changes();
+        let has_changes = !self.engine.has_synced() || self.state.has_changes();
         if has_changes && self.pace.must_wait(now) {
             return false;
         }
@@ -203,6 +211,11 @@ impl<T: Target> Agent<T> {
         };
         self.tell(&report);
         self.pace.synced(Instant::now());
+        if self.engine.retry_at().is_none()
+            && let Some(then) = self.in_force.take()
+        {
+            then();
+        }
         true
     }
 
@@ -219,7 +232,7 @@ impl<T: Target> Agent<T> {
     }
 
     /// Compares everything, and notes how long that took.
-    fn compare(&mut self, how: impl FnOnce(&mut Engine<T>, &Snapshot) -> SyncReport) -> SyncReport {
+    fn compare(&mut self, how: impl FnOnce(&mut E, &Snapshot) -> SyncReport) -> SyncReport {
         let begun = Instant::now();
         let report = how(&mut self.engine, self.state.snapshot());
         self.guard.compared(begun, Instant::now());
@@ -230,7 +243,7 @@ impl<T: Target> Agent<T> {
         let changes = self.state.take_changes();
         let arrivals = std::mem::take(&mut self.arrivals);
         if let Some(conntrack) = &self.conntrack {
-            let first = self.engine.compiler().is_none();
+            let first = !self.engine.has_synced();
             flows::announce(conntrack, &self.config, self.state.snapshot(), &changes, first);
         }
         let snapshot = self.state.snapshot();
@@ -259,6 +272,9 @@ impl<T: Target> Agent<T> {
             );
         }
         self.observer.report(report);
+        if let Some(figures) = self.engine.figures() {
+            self.observer.iptables(figures);
+        }
     }
 }
 

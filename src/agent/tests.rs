@@ -6,16 +6,17 @@ use crate::model::{Change, LocalDetector, Node, ObjectName, ServiceCidr, SourceC
 
 const NODE: &str = "node-a";
 
-fn agent(config: Config, once: bool) -> Agent<Memory> {
+fn agent(config: Config, once: bool) -> Agent<Engine<Memory>> {
     let observer = Observer::new(config.sync_period).unwrap();
-    Agent::new(config, Family::ALL.to_vec(), Memory::default(), observer, once)
+    let engine = Engine::new(config.clone(), Family::ALL.to_vec(), Memory::default());
+    Agent::new(config, Family::ALL.to_vec(), engine, observer, once)
 }
 
 fn config() -> Config {
     Config::new(SourceConfig::Manifests("unused".into()), NODE)
 }
 
-fn tell(agent: &mut Agent<Memory>, events: Vec<Event>) {
+fn tell(agent: &mut Agent<Engine<Memory>>, events: Vec<Event>) {
     let (_, mut nothing_more) = tokio::sync::mpsc::unbounded_channel();
     agent.take_in(events, &mut nothing_more);
 }

@@ -7,21 +7,28 @@ use serde_json::json;
 
 use super::args::DiffOutput;
 use super::gather::{gather, reject, say};
+use super::mode::usable_chains;
 use super::run::usable_families;
 use super::{DIFFERENT, OK};
-use crate::agent::plan;
+use crate::agent::{plan, plan_iptables};
 use crate::apply::grouped::{ServiceDifference, grouped, grouped_text};
+use crate::apply::iptables::RestoreTarget;
 use crate::apply::netlink::Netlink;
 use crate::apply::target::Target;
 use crate::apply::unified::Difference;
 use crate::apply::{diff as transaction_of, learn, seed};
-use crate::model::{Config, Event, SourceConfig};
+use crate::compile::iptables::Measure;
+use crate::model::{Config, Event, ProxyMode, SourceConfig};
 use crate::source::addresses;
+use crate::state::State;
 
 /// Prints the difference on stdout.
 pub(super) fn diff(config: &Config, output: DiffOutput) -> anyhow::Result<u8> {
     let mut state = gather(config)?;
     state.apply(Event::LocalAddresses(addresses::local()?));
+    if config.mode == ProxyMode::Iptables {
+        return diff_chains(config, &state, output);
+    }
     let mut netlink = Netlink::open().context("cannot read the kernel's rules")?;
     let families = usable_families(&mut netlink)?;
     let live = netlink.read_back().context("cannot read the kernel's rules")?;
@@ -36,6 +43,26 @@ pub(super) fn diff(config: &Config, output: DiffOutput) -> anyhow::Result<u8> {
         DiffOutput::Nft => transaction.to_string(),
     })?;
     Ok(if transaction.is_empty() { OK } else { DIFFERENT })
+}
+
+/// The same in iptables mode: what `iptables-restore` would be told.
+fn diff_chains(config: &Config, state: &State, output: DiffOutput) -> anyhow::Result<u8> {
+    let (mut kernel, families) = usable_chains()?;
+    let (mut compiler, rejections) = plan_iptables(config, state.snapshot(), &families);
+    rejections.iter().for_each(reject);
+    for family in families {
+        let existing = kernel.save(family).context("cannot read the kernel's rules")?;
+        compiler.learn(family, &existing, Measure::Difference);
+    }
+    let restore = compiler.restore();
+    say(&match output {
+        DiffOutput::Text | DiffOutput::Nft => restore.to_string(),
+        DiffOutput::Json => {
+            let shown = json!({ "different": !restore.is_empty(), "transaction": restore.to_string() });
+            format!("{shown:#}\n")
+        }
+    })?;
+    Ok(if restore.is_empty() { OK } else { DIFFERENT })
 }
 
 fn origin(config: &Config) -> String {

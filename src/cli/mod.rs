@@ -10,6 +10,7 @@ mod gather;
 mod lock;
 mod logging;
 mod migrate;
+mod mode;
 #[cfg(test)]
 mod reference;
 mod reload;
@@ -64,16 +65,17 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) if args.cleanup => cleanup::cleanup(false),
         Command::Run(args) => {
-            let mut config = with_tables(resolved(&args.config)?)?;
+            let mut config = resolved(&args.config)?;
             config.admin = match args.admin_socket.as_str() {
                 "none" => None,
                 text => Some(text.parse().map_err(|reason| anyhow::anyhow!("--admin-socket {text}: {reason}"))?),
             };
             config.own_tables = args.own_tables;
-            run::run(config, &args)
+            let again = || Ok(resolve::resolve_as(&args.config, &resolve::System, Some(ProxyMode::Iptables))?.0);
+            run::run(config, again, &args)
         }
         Command::Render(args) => render::render(&resolved(&args.config)?),
-        Command::Diff(args) => diff::diff(&with_tables(resolved(&args.config)?)?, args.output),
+        Command::Diff(args) => diff::diff(&resolved(&args.config)?, args.output),
         Command::Status(args) => status::status(&args),
         Command::Explain(args) => explain::explain(&with_tables(resolved(&args.config)?)?, &args),
         Command::Cleanup(args) => {
@@ -89,11 +91,13 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
     }
 }
 
-/// Refuses iptables mode, where it has not come yet.
+/// Refuses iptables mode, where only tables can be spoken of.
 fn with_tables(config: Config) -> anyhow::Result<Config> {
     match config.mode {
         ProxyMode::Nftables => Ok(config),
-        ProxyMode::Iptables => anyhow::bail!("iptables mode can only be rendered so far; use --proxy-mode=nftables"),
+        ProxyMode::Iptables => {
+            anyhow::bail!("explain speaks of nftables mode only; `render --proxy-mode=iptables` shows the chains")
+        }
     }
 }
 

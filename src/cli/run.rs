@@ -8,13 +8,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::args::RunArgs;
-use super::dry_run::DryRun;
+use super::dry_run::{DryRun, DryRunChains};
 use super::lock::Lock;
+use super::mode::{self, Ground};
 use super::{DIFFERENT, OK, TROUBLE};
-use crate::agent::{Agent, Ending};
+use crate::agent::{Agent, Ending, Engine, IptablesEngine, Rules};
 use crate::apply::netlink::Netlink;
 use crate::host::{self, Conntrack};
-use crate::model::{Config, Family, SourceConfig};
+use crate::model::{Config, Family, ModeReason, SourceConfig};
 use crate::observe::Observer;
 use crate::source::{Feed, api, manifests};
 
@@ -22,32 +23,58 @@ use crate::source::{Feed, api, manifests};
 const TURN: Duration = Duration::from_secs(10);
 
 /// Runs until told to stop; with `--once` until synced, with `--init-only` only prepares the node.
-pub(super) fn run(config: Config, args: &RunArgs) -> anyhow::Result<u8> {
+///
+/// `again` makes the configuration anew, for iptables mode.
+pub(super) fn run(
+    config: Config,
+    again: impl FnOnce() -> anyhow::Result<Config>,
+    args: &RunArgs,
+) -> anyhow::Result<u8> {
     if !args.dry_run {
         prepare_node(&config);
     }
     if args.init_only {
+        mode::open_loopback(&config);
         return Ok(OK);
     }
-    let mut netlink = Netlink::open()?;
     // Held until the process ends: only one writes the rules of a network namespace.
     let _lock = if args.dry_run { None } else { Some(Lock::take(TURN)?) };
-    let families = usable_families(&mut netlink)?;
-    if config.own_tables && !args.dry_run {
-        own_tables(&mut netlink, &families);
-    }
+    let (config, ground, reason) = mode::choose(config, again)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     // The loop runs on this thread: it owns the netlink socket, and its commits block nobody else.
-    let ending = match args.dry_run {
-        true => runtime.block_on(tell(config, families, DryRun::begin(&mut netlink)?, args))?,
-        false => runtime.block_on(follow(config, families, netlink, args))?,
-    };
+    let ending = runtime.block_on(keep(config, ground, reason, args))?;
     runtime.shutdown_background();
     Ok(match ending {
         Ending::Stopped | Ending::Synced => OK,
         Ending::Failed => DIFFERENT,
         Ending::SourceEnded => TROUBLE,
     })
+}
+
+/// The loop, over what the mode stands on.
+async fn keep(config: Config, ground: Ground, reason: ModeReason, args: &RunArgs) -> anyhow::Result<Ending> {
+    match (ground, args.dry_run) {
+        (Ground::Tables(mut netlink, families), true) => {
+            let engine = Engine::new(config.clone(), families.clone(), DryRun::begin(&mut netlink)?);
+            tell(config, families, engine, args).await
+        }
+        (Ground::Chains(mut kernel, families), true) => {
+            let target = DryRunChains::begin(&mut kernel, &families)?;
+            let engine = IptablesEngine::new(config.clone(), families.clone(), target);
+            tell(config, families, engine, args).await
+        }
+        (Ground::Tables(mut netlink, families), false) => {
+            if config.own_tables {
+                own_tables(&mut netlink, &families);
+            }
+            let engine = Engine::new(config.clone(), families.clone(), netlink);
+            follow(config, families, engine, reason, args).await
+        }
+        (Ground::Chains(kernel, families), false) => {
+            let engine = IptablesEngine::new(config.clone(), families.clone(), kernel);
+            follow(config, families, engine, reason, args).await
+        }
+    }
 }
 
 fn own_tables(netlink: &mut Netlink, families: &[Family]) {
@@ -59,17 +86,38 @@ fn own_tables(netlink: &mut Netlink, families: &[Family]) {
     }
 }
 
-async fn follow(config: Config, families: Vec<Family>, netlink: Netlink, args: &RunArgs) -> anyhow::Result<Ending> {
+async fn follow(
+    config: Config,
+    families: Vec<Family>,
+    engine: impl Rules,
+    reason: ModeReason,
+    args: &RunArgs,
+) -> anyhow::Result<Ending> {
     let observer = Observer::new(config.sync_period)?;
     let mut feed = feed(&config).await?.with_local_addresses()?;
     let servers = match args.once {
         true => None,
         false => Some(observer.serve(&config).await?),
     };
-    info!(version = env!("CARGO_PKG_VERSION"), node = config.node_name, ?families, "ferroproxy runs");
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        node = config.node_name,
+        mode = config.mode.name(),
+        ?families,
+        "ferroproxy runs"
+    );
     let changed = super::reload::watch(args.config.source.config.as_deref())?;
     let conntrack = if args.once { None } else { conntrack(&observer) };
-    let agent = Agent::new(config, families, netlink, observer, args.once).with_conntrack(conntrack);
+    observer.mode(config.mode, reason);
+    let in_force = {
+        let (config, observer) = (config.clone(), observer.clone());
+        move || {
+            mode::open_loopback(&config);
+            mode::remove_the_other(config.mode, &observer);
+        }
+    };
+    let agent =
+        Agent::new(config, families, engine, observer, args.once).with_conntrack(conntrack).once_in_force(in_force);
     let ending = tokio::select! {
         ending = agent.run(&mut feed, stop_signal()) => ending,
         message = changed => bail!("{message}"),
@@ -82,11 +130,11 @@ async fn follow(config: Config, families: Vec<Family>, netlink: Netlink, args: &
 }
 
 /// The loop alone, beside whatever else runs on the node: no servers, no sysctls, no conntrack.
-async fn tell(config: Config, families: Vec<Family>, target: DryRun, args: &RunArgs) -> anyhow::Result<Ending> {
+async fn tell(config: Config, families: Vec<Family>, engine: impl Rules, args: &RunArgs) -> anyhow::Result<Ending> {
     let observer = Observer::new(config.sync_period)?;
     let mut feed = feed(&config).await?.with_local_addresses()?;
     info!(version = env!("CARGO_PKG_VERSION"), node = config.node_name, ?families, "ferroproxy tells what it would do");
-    let agent = Agent::new(config, families, target, observer, args.once);
+    let agent = Agent::new(config, families, engine, observer, args.once);
     Ok(agent.run(&mut feed, stop_signal()).await)
 }
 

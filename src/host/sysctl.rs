@@ -45,6 +45,18 @@ pub fn conntrack_values(config: &ConntrackConfig, cores: usize) -> Vec<(&'static
     values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
+/// Lets packets be routed to and from loopback addresses, so that node ports can answer there.
+///
+/// # Errors
+/// Why it could not be set.
+pub fn allow_loopback_routing(root: &Path) -> Result<(), String> {
+    let path = root.join("proc/sys/net/ipv4/conf/all/route_localnet");
+    match fs::read_to_string(&path) {
+        Ok(text) if text.trim() == "1" => Ok(()),
+        _ => fs::write(&path, "1").map_err(|error| format!("cannot write 1 to {}: {error}", path.display())),
+    }
+}
+
 /// `maxPerCore` times the cores, at least `min`, the product capped; `None` leaves the limit alone.
 fn limit(config: &ConntrackConfig, cores: usize) -> Option<u64> {
     if config.max_per_core == 0 {

@@ -29,6 +29,28 @@ impl ProxyMode {
     }
 }
 
+/// Why a mode runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ModeReason {
+    /// It was asked for.
+    Asked,
+    /// Nobody asked for one.
+    Default,
+    /// Nobody asked for one, and the default does not work here.
+    Fallback,
+}
+
+impl ModeReason {
+    /// The word in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            ModeReason::Asked => "asked",
+            ModeReason::Default => "default",
+            ModeReason::Fallback => "fallback",
+        }
+    }
+}
+
 /// What `detectLocalMode` asks for, per family where it differs: who is local to the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LocalDetector {

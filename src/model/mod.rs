@@ -17,8 +17,8 @@ mod service;
 mod slice;
 
 pub use config::{
-    AdminSocket, ApiConfig, Config, ConntrackConfig, LocalDetector, LogConfig, LogFormat, NodePortAddresses, ProxyMode,
-    SourceConfig,
+    AdminSocket, ApiConfig, Config, ConntrackConfig, LocalDetector, LogConfig, LogFormat, ModeReason,
+    NodePortAddresses, ProxyMode, SourceConfig,
 };
 pub use drift::{Drift, DriftKind};
 pub use event::{Change, Event};

@@ -2,18 +2,25 @@
 //!
 //! Every labelled series exists from the start, so that a rate can be taken over the first event.
 
+mod iptables;
 mod own;
 mod proxy;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::core::Collector;
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::{Encoder, IntGaugeVec, Opts, Registry, TextEncoder};
+use tracing::warn;
 
 use super::process::Process;
-use crate::model::{Connections, Family, FamilyOutcome, MapFill, ObjectKind, Rejection, SyncReport};
+use crate::model::{
+    Connections, Family, FamilyOutcome, IptablesFigures, MapFill, ModeReason, ObjectKind, ProxyMode, Rejection,
+    SyncReport,
+};
 
+use iptables::Iptables;
 use own::Own;
 use proxy::Proxy;
 
@@ -24,6 +31,8 @@ pub struct Metrics {
     proxy: Proxy,
     own: Own,
     process: Process,
+    iptables: OnceLock<Option<Iptables>>,
+    mode: IntGaugeVec,
 }
 
 impl Metrics {
@@ -33,7 +42,9 @@ impl Metrics {
         let proxy = Proxy::register(&registry)?;
         let own = Own::register(&registry)?;
         let process = Process::register(&registry)?;
-        Ok(Metrics { registry, proxy, own, process })
+        let opts = Opts::new("mode", "The mode that runs, and why: asked, default or fallback").namespace("ferroproxy");
+        let mode = registered(&registry, IntGaugeVec::new(opts, &["mode", "reason"]))?;
+        Ok(Metrics { registry, proxy, own, process, iptables: OnceLock::new(), mode })
     }
 
     /// A change for these families waits for a sync.
@@ -51,6 +62,19 @@ impl Metrics {
         self.proxy.report(report);
         self.own.report(report);
         report.rejections.iter().for_each(|rejection| self.rejected(rejection));
+    }
+
+    /// This mode runs, for this reason.
+    pub fn mode(&self, mode: ProxyMode, reason: ModeReason) {
+        self.mode.with_label_values(&[mode.name(), reason.name()]).set(1);
+    }
+
+    /// A sync in iptables mode had these figures. Their metrics are there from the first of them on.
+    pub fn iptables(&self, figures: &IptablesFigures) {
+        let register = || Iptables::register(&self.registry).inspect_err(|error| warn!(%error, "metrics")).ok();
+        if let Some(iptables) = self.iptables.get_or_init(register) {
+            iptables.report(figures);
+        }
     }
 
     /// An object could not be used, in whole or in part.

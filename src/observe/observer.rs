@@ -8,7 +8,10 @@ use tokio::sync::watch;
 use super::http::{BindError, Servers};
 use super::status::Board;
 use super::{Health, HealthStatus, Metrics, Moment, Status};
-use crate::model::{Config, Connections, Family, HealthChecks, MapFill, Node, ObjectKind, Rejection, SyncReport};
+use crate::model::{
+    Config, Connections, Family, HealthChecks, IptablesFigures, MapFill, ModeReason, Node, ObjectKind, ProxyMode,
+    Rejection, SyncReport,
+};
 
 /// Metrics and health behind one handle. Clones share the state; every method is cheap and none blocks for long.
 #[derive(Clone, Debug)]
@@ -62,6 +65,16 @@ impl Observer {
     /// New connections to service ports since the last time; series for at most `most` ports, one for all the others.
     pub fn connections(&self, new: &[Connections], most: usize) {
         self.shared.metrics.connections(new, most);
+    }
+
+    /// This mode runs, for this reason.
+    pub fn mode(&self, mode: ProxyMode, reason: ModeReason) {
+        self.shared.metrics.mode(mode, reason);
+    }
+
+    /// A sync in iptables mode had these figures.
+    pub fn iptables(&self, figures: &IptablesFigures) {
+        self.shared.metrics.iptables(figures);
     }
 
     /// The own Node as it is now; `None` after it was known means that it is gone.

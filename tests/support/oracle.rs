@@ -9,7 +9,7 @@ use ferroproxy::compile::expr::RejectWith;
 use ferroproxy::compile::walk::{Environment, Fate, Origin, Outcome, Packet};
 use ferroproxy::model::{
     Config, EndpointAddr, EndpointSlice, Family, Hints, LocalDetector, NodePortAddresses, ObjectName, Protocol,
-    Service, ServicePort, SliceEndpoint, TrafficPolicy,
+    ProxyMode, Service, ServicePort, SliceEndpoint, TrafficPolicy,
 };
 use ferroproxy::state::Snapshot;
 use ipnet::IpNet;
@@ -45,16 +45,22 @@ impl Oracle<'_> {
             return ends(Fate::Drop);
         }
         let endpoints = self.endpoints(&found, packet.family());
+        let spared = self.is_spared(&found, packet);
         if self.cluster(&endpoints).is_empty() {
-            return ends(refused(packet));
+            let spared = spared.then_some(Fate::Accept);
+            return ends(self.unsent(packet, spared.unwrap_or_else(|| refused(packet))));
         }
         let way = self.way(&found, packet, &endpoints);
         if way.to.is_empty() {
-            return ends(Fate::Drop);
+            // The guard is what drops here, where there is one.
+            let guarded = self.admits(&found, packet).is_some();
+            let fate = if spared && !guarded { Fate::Accept } else { Fate::Drop };
+            return ends(self.unsent(packet, fate));
         }
         let outcome = |to: &EndpointAddr| {
             let leaves = packet.origin == Origin::FromNode || !self.around.is_local(to.ip);
-            let hairpin = to.ip == packet.source && self.is_on_node(&endpoints, *to);
+            // The classical chains look at the source alone.
+            let hairpin = to.ip == packet.source && (self.in_chains() || self.is_on_node(&endpoints, *to));
             let masqueraded = leaves && (way.masquerade || hairpin);
             Outcome { fate: Fate::Accept, destination: *to, masqueraded }
         };
@@ -67,11 +73,47 @@ impl Oracle<'_> {
         found.service.affinity.map(|_| (found.service.name.clone(), found.port.clone()))
     }
 
+    /// Whether the rules are the classical chains.
+    fn in_chains(&self) -> bool {
+        self.config.mode == ProxyMode::Iptables
+    }
+
+    /// In the classical chains a cluster IP is refused on the way through the node and on the way out of it: not where it is an address of the node
+    /// itself, as a node-local cache makes it.
+    fn is_spared(&self, found: &Found<'_>, packet: &Packet) -> bool {
+        let comes_in = packet.origin == Origin::Forwarded && self.around.is_local(packet.destination);
+        self.in_chains() && found.internal && comes_in
+    }
+
+    /// What becomes of a packet that nobody sends on: strangers may not speak to loopback addresses once these are routed to.
+    fn unsent(&self, packet: &Packet, otherwise: Fate) -> Fate {
+        let (from, to) = (packet.source, packet.destination);
+        let strange = to.is_ipv4() && to.is_loopback() && !from.is_loopback() && self.loopback_answers();
+        if strange { Fate::Drop } else { otherwise }
+    }
+
+    /// Whether IPv4 node ports are to answer on loopback addresses.
+    fn loopback_answers(&self) -> bool {
+        let asked = match &self.config.node_port_addresses {
+            NodePortAddresses::All => true,
+            NodePortAddresses::Primary => false,
+            NodePortAddresses::Cidrs(nets) => {
+                let loopback = IpAddr::from([127, 0, 0, 1]);
+                let spoken_of = nets.iter().any(|net| Family::of_net(*net) == Family::V4);
+                !spoken_of || nets.iter().any(|net| net.contains(&loopback))
+            }
+        };
+        self.in_chains() && self.config.localhost_node_ports && asked
+    }
+
     /// What is no frontend: other ports of active cluster IPs are refused, the rest of the service ranges is dropped.
     fn missed(&self, packet: &Packet) -> Fate {
         let to = packet.destination;
         let active = |service: &Service| service.cluster_ips.contains(&to) && !service.ports.is_empty();
         let mut cidrs = self.objects.service_cidrs.values().flat_map(|cidr| &cidr.cidrs);
+        if self.in_chains() {
+            return self.unsent(packet, Fate::Accept);
+        }
         match () {
             () if self.around.is_local(to) => Fate::Accept,
             () if self.services().any(active) => refused(packet),
@@ -158,7 +200,8 @@ impl Oracle<'_> {
 
     /// Whether node ports are open on an address.
     fn answers_node_ports(&self, to: IpAddr) -> bool {
-        let all = || self.around.is_local(to) && !to.is_loopback();
+        let on_loopback = to.is_ipv4() && self.loopback_answers();
+        let all = || self.around.is_local(to) && (!to.is_loopback() || on_loopback);
         match &self.config.node_port_addresses {
             NodePortAddresses::All => all(),
             NodePortAddresses::Cidrs(nets) => {

@@ -64,6 +64,12 @@ impl Scene {
         self.proxy = Some(proxy.expect("ferroproxy becomes healthy"));
     }
 
+    /// Starts it with other arguments.
+    pub fn restart_with(&mut self, args: &[&str]) {
+        self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        self.start();
+    }
+
     /// SIGTERM, and its exit status must be 0.
     pub fn stop(&mut self) {
         if let Some(proxy) = self.proxy.take() {

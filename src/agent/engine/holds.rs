@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// The families that wait.
 #[derive(Debug, Default)]
-pub(super) struct Holds(PerFamily<Option<Hold>>);
+pub(in crate::agent) struct Holds(PerFamily<Option<Hold>>);
 
 #[derive(Clone, Debug)]
 struct Hold {
@@ -22,22 +22,22 @@ struct Hold {
 
 impl Holds {
     /// Whether the family's time has not come.
-    pub(super) fn is_held(&self, family: Family, now: Instant) -> bool {
+    pub(in crate::agent) fn is_held(&self, family: Family, now: Instant) -> bool {
         self.0.get(family).as_ref().is_some_and(|hold| now < hold.until)
     }
 
     /// Why the family failed last.
-    pub(super) fn reason(&self, family: Family) -> &str {
+    pub(in crate::agent) fn reason(&self, family: Family) -> &str {
         self.0.get(family).as_ref().map_or("", |hold| &hold.reason)
     }
 
     /// When the first of them is due; `None`: none waits.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(in crate::agent) fn next(&self) -> Option<Instant> {
         self.0.iter().filter_map(|(_, hold)| Some(hold.as_ref()?.until)).min()
     }
 
     /// A commit of the family failed.
-    pub(super) fn failed(&mut self, family: Family, reason: &str, now: Instant) {
+    pub(in crate::agent) fn failed(&mut self, family: Family, reason: &str, now: Instant) {
         let hold = self.0.get_mut(family);
         let failures = hold.as_ref().map_or(0, |hold| hold.failures) + 1;
         let wait = FIRST.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST);
@@ -45,7 +45,7 @@ impl Holds {
     }
 
     /// The family's rules are in force.
-    pub(super) fn succeeded(&mut self, family: Family) {
+    pub(in crate::agent) fn succeeded(&mut self, family: Family) {
         *self.0.get_mut(family) = None;
     }
 }

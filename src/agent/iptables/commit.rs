@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
-use super::{IptablesEngine, RETRY_MAX, RETRY_MIN};
+use super::IptablesEngine;
 use crate::apply::iptables::RestoreTarget;
 use crate::apply::target::{CommitError, Remedy};
 use crate::compile::iptables::{Measure, Table, TableRestore};
@@ -22,12 +22,19 @@ pub(super) struct Committed {
 
 impl<T: RestoreTarget> IptablesEngine<T> {
     /// Restores what is pending, family by family: the failure of one does not hold up the other.
-    pub(super) fn commit(&mut self) -> Committed {
+    /// With a time, families whose last commit failed wait for theirs.
+    pub(super) fn commit(&mut self, at: Option<Instant>) -> Committed {
         let mut committed = Committed::default();
         self.figures = IptablesFigures::default();
         let undisturbed = !self.watch.is_moved(&mut self.target);
         for family in self.families.clone() {
-            self.commit_family(family, &mut committed);
+            match at.is_some_and(|at| self.holds.is_held(family, at)) {
+                true => {
+                    let reason = self.holds.reason(family).to_owned();
+                    *committed.families.get_mut(family) = FamilyOutcome::Failed(reason);
+                }
+                false => self.commit_family(family, &mut committed),
+            }
         }
         if undisturbed {
             self.watch.begin(&mut self.target);
@@ -35,7 +42,6 @@ impl<T: RestoreTarget> IptablesEngine<T> {
         let wait = self.target.lock_wait();
         (self.figures.lock_waits, self.figures.lock_waited) = (wait.times, wait.waited);
         self.count_rules();
-        self.settle_retry(committed.families.iter().any(|(_, outcome)| !outcome.is_ok()));
         committed
     }
 
@@ -59,6 +65,10 @@ impl<T: RestoreTarget> IptablesEngine<T> {
             }
             FamilyOutcome::Failed(error.to_string())
         });
+        match &outcome {
+            FamilyOutcome::Failed(reason) => self.holds.failed(family, reason, Instant::now()),
+            _ => self.holds.succeeded(family),
+        }
         *committed.families.get_mut(family) = outcome;
     }
 
@@ -114,11 +124,5 @@ impl<T: RestoreTarget> IptablesEngine<T> {
             let counted = [Table::Filter, Table::Nat].map(|table| (table.name(), compiler.rule_count(*family, table)));
             rules.extend(counted);
         }
-    }
-
-    /// Tries grow rarer until one works.
-    fn settle_retry(&mut self, failed: bool) {
-        let wait = self.retry.map_or(RETRY_MIN, |(_, wait)| wait);
-        self.retry = failed.then(|| (Instant::now() + wait, (wait * 2).min(RETRY_MAX)));
     }
 }

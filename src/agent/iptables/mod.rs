@@ -5,22 +5,23 @@ mod report;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::engine::{Arrivals, Counts, count};
+use super::engine::holds::Holds;
+use super::engine::{Arrivals, Counts, Finding, count};
 use super::plan::{Routes, contributions, routes};
+use super::rules::Rules;
 use super::settings::iptables_settings;
 use crate::apply::iptables::RestoreTarget;
 use crate::compile::iptables::{IptablesCompiler, Measure};
-use crate::model::{Config, Family, IptablesFigures, ObjectName, PerFamily, Rejection, SyncKind, SyncReport};
+use crate::model::{
+    Config, Drift, DriftKind, Family, IptablesFigures, ObjectName, PerFamily, Rejection, SyncKind, SyncReport,
+};
 use crate::state::{Changes, Snapshot};
 use report::Times;
-
-const RETRY_MIN: Duration = Duration::from_millis(200);
-const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Moves changes to the classical chains.
 pub struct IptablesEngine<T> {
@@ -31,8 +32,8 @@ pub struct IptablesEngine<T> {
     counts: BTreeMap<ObjectName, PerFamily<Counts>>,
     /// Families whose chains in force are not known well enough for a partial restore: everything is written next.
     unsure: PerFamily<bool>,
-    /// When what failed is tried again, and how long the wait after that would be.
-    retry: Option<(Instant, Duration)>,
+    /// Families whose last commit failed, and when each is tried again.
+    holds: Holds,
     watch: watch::Watch,
     figures: IptablesFigures,
     /// Changes that happened before say nothing about how fast we are.
@@ -49,7 +50,7 @@ impl<T: RestoreTarget> IptablesEngine<T> {
             compiler: None,
             counts: BTreeMap::new(),
             unsure: PerFamily::default(),
-            retry: None,
+            holds: Holds::default(),
             watch: watch::Watch::default(),
             figures: IptablesFigures::default(),
             started: Timestamp::now(),
@@ -73,7 +74,7 @@ impl<T: RestoreTarget> IptablesEngine<T> {
 
     /// When what the last sync left undone is due again; `None`: nothing is undone.
     pub fn retry_at(&self) -> Option<Instant> {
-        self.retry.map(|(at, _)| at)
+        self.holds.next()
     }
 
     /// The figures of the last sync.
@@ -90,26 +91,48 @@ impl<T: RestoreTarget> IptablesEngine<T> {
             SyncKind::Partial => self.update(snapshot, &changes),
         };
         let times = Times { begun, compiled: Instant::now() };
-        let committed = self.commit();
+        let committed = self.commit(Some(begun));
         let kind = if committed.wrote_everything { SyncKind::Full } else { kind };
-        self.report(kind, changes, rejections, arrivals, times, committed)
+        self.report(kind, changes, rejections, arrivals, times, committed, None)
     }
 
     /// Compares everything with the kernel and repairs what differs.
-    pub fn audit(&mut self) -> SyncReport {
+    pub fn repair(&mut self) -> SyncReport {
         let begun = Instant::now();
-        let was_settled = self.families.iter().all(|family| !self.is_pending(*family));
+        let mut drift = Some(Vec::new());
         self.watch.begin(&mut self.target);
         for family in self.families.clone() {
-            self.learn(family, Measure::Difference);
+            let was_settled = !self.is_pending(family);
+            let learned = self.learn(family, Measure::Difference);
+            drift = drift.filter(|_| learned);
+            if let (Some(drift), true) = (&mut drift, was_settled) {
+                drift.extend(self.drift(family));
+            }
         }
         self.watch.compared(begun.elapsed());
         let times = Times { begun, compiled: Instant::now() };
-        let committed = self.commit();
-        if committed.operations > 0 && was_settled {
-            warn!(operations = committed.operations, "the rules in force were not ours any more; repaired");
+        let committed = self.commit(None);
+        self.report(SyncKind::Full, Changes::default(), Vec::new(), &Arrivals::default(), times, committed, drift)
+    }
+
+    /// What others changed, where nothing of ours was pending before.
+    fn drift(&self, family: Family) -> Vec<Drift> {
+        let Some(compiler) = &self.compiler else { return Vec::new() };
+        let mut all = Vec::new();
+        for told in compiler.restore_family(family) {
+            let table = told.table.name();
+            let mut note = |kind, chain: &str, change: String| {
+                all.push(Drift { family, kind, object: format!("{table} {chain}"), change });
+            };
+            for (chain, body) in &told.chains {
+                match body {
+                    Some(_) => note(DriftKind::Rules, chain.as_str(), "its rules are others, or it is gone".to_owned()),
+                    None => note(DriftKind::Chain, chain.as_str(), "it is not ours, by a name of ours".to_owned()),
+                }
+            }
+            told.jumps.iter().for_each(|jump| note(DriftKind::Rules, jump.from, format!("no jump to {}", jump.to)));
         }
-        self.report(SyncKind::Full, Changes::default(), Vec::new(), &Arrivals::default(), times, committed)
+        all
     }
 
     fn is_pending(&self, family: Family) -> bool {
@@ -144,7 +167,6 @@ impl<T: RestoreTarget> IptablesEngine<T> {
             self.learn(family, Measure::Difference);
         }
         self.watch.compared(begun.elapsed());
-        info!(families = ?self.families, "compared the chains in force with the wanted ones");
         rejections
     }
 
@@ -170,6 +192,44 @@ impl<T: RestoreTarget> IptablesEngine<T> {
             };
         }
         routes
+    }
+}
+
+impl<T: RestoreTarget> Rules for IptablesEngine<T> {
+    fn has_synced(&self) -> bool {
+        self.compiler.is_some()
+    }
+
+    fn retry_at(&self) -> Option<Instant> {
+        self.retry_at()
+    }
+
+    fn has_quarantined(&self) -> bool {
+        false
+    }
+
+    fn is_disturbed(&mut self) -> bool {
+        self.is_disturbed()
+    }
+
+    fn look(&mut self, seen: Option<u32>) -> Finding {
+        self.look(seen)
+    }
+
+    fn sync(&mut self, snapshot: &Snapshot, changes: Changes, arrivals: &Arrivals) -> SyncReport {
+        self.sync(snapshot, changes, arrivals)
+    }
+
+    fn audit(&mut self, _: &Snapshot) -> SyncReport {
+        self.repair()
+    }
+
+    fn repair(&mut self) -> SyncReport {
+        self.repair()
+    }
+
+    fn figures(&self) -> Option<&IptablesFigures> {
+        Some(&self.figures)
     }
 }
 

@@ -8,7 +8,7 @@ use super::IptablesEngine;
 use super::commit::Committed;
 use crate::agent::engine::{Arrivals, total};
 use crate::compile::iptables::IptablesCompiler;
-use crate::model::{Family, FamilyOutcome, PerFamily, Rejection, Stage, SyncKind, SyncReport};
+use crate::model::{Drift, Family, FamilyOutcome, PerFamily, Rejection, Stage, SyncKind, SyncReport};
 use crate::state::Changes;
 
 /// When the stages of a sync began and ended.
@@ -18,6 +18,7 @@ pub(super) struct Times {
 }
 
 impl<T> IptablesEngine<T> {
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn report(
         &self,
         kind: SyncKind,
@@ -26,6 +27,7 @@ impl<T> IptablesEngine<T> {
         arrivals: &Arrivals,
         times: Times,
         committed: Committed,
+        drift: Option<Vec<Drift>>,
     ) -> SyncReport {
         let (ended, ended_at) = (Instant::now(), Timestamp::now());
         let since = |trigger: &Timestamp| Duration::try_from(ended_at.duration_since(*trigger)).unwrap_or_default();
@@ -63,8 +65,8 @@ impl<T> IptablesEngine<T> {
             hints_unused: PerFamily::from_fn(|family| counts.get(family).hints),
             rejections,
             quarantined: Vec::new(),
-            audited: false,
-            drift: Vec::new(),
+            audited: drift.is_some(),
+            drift: drift.unwrap_or_default(),
         }
     }
 }

@@ -114,11 +114,12 @@ fn what_cannot_be_written_stays_pending_and_is_tried_again() {
     let report = apply(&mut engine, &mut state, [slice(1, &[3])]);
     assert!(matches!(report.families.v4, FamilyOutcome::Failed(_)));
     let first = engine.retry_at().expect("a time");
-    engine.target_mut().failures.push(refusal(Remedy::Retry));
-    apply(&mut engine, &mut state, []);
-    assert!(engine.retry_at().expect("a time") > first);
     let report = apply(&mut engine, &mut state, []);
+    assert!(matches!(report.families.v4, FamilyOutcome::Failed(_)), "its time has not come");
+    assert_eq!(engine.retry_at(), Some(first));
+    let report = engine.repair();
     assert_eq!((report.families.v4, engine.retry_at()), (FamilyOutcome::Committed, None));
+    assert_eq!(report.drift, [], "what was pending is nobody else's doing");
     assert_right(&mut engine);
 }
 
@@ -129,7 +130,7 @@ fn where_chains_cannot_be_read_everything_is_written_once_they_can() {
     engine.target_mut().unreadable = 1;
     let report = apply(&mut engine, &mut state, [slice(1, &[3])]);
     assert!(matches!(report.families.v4, FamilyOutcome::Failed(_)));
-    let report = apply(&mut engine, &mut state, []);
+    let report = engine.repair();
     assert_eq!((report.kind, report.families.v4), (SyncKind::Full, FamilyOutcome::Committed));
     assert_right(&mut engine);
 }
@@ -137,12 +138,16 @@ fn where_chains_cannot_be_read_everything_is_written_once_they_can() {
 #[test]
 fn what_others_flush_is_seen_and_repaired() {
     let (mut engine, _) = in_force();
-    assert_eq!((engine.flushed(), engine.is_disturbed()), (None, false));
+    assert_eq!((engine.look(None), engine.is_disturbed()), (Finding::Untouched, false));
     engine.target_mut().disturb(Family::V6, |live| drop(live.remove(&Table::Nat)));
-    assert_eq!(engine.flushed(), Some("nat"));
-    assert_eq!(engine.flushed(), None, "one generation is looked at once");
-    engine.audit();
-    assert_eq!((engine.flushed(), engine.is_disturbed()), (None, false));
+    assert_eq!(engine.look(None), Finding::Deviates("IPv6: flushed: nat".to_owned()));
+    let report = engine.repair();
+    assert!(
+        report.audited && report.drift.iter().any(|drift| drift.object == "nat KUBE-SERVICES"),
+        "{:?}",
+        report.drift
+    );
+    assert_eq!((engine.look(None), engine.is_disturbed()), (Finding::Untouched, false));
     assert_right(&mut engine);
 }
 
@@ -156,8 +161,11 @@ fn a_rule_that_others_removed_is_put_back_and_what_is_theirs_stays() {
         nat.get_mut("KUBE-SERVICES").expect("a chain").pop();
         nat.insert("CNI-X".into(), vec!["-j RETURN".to_owned()]);
     });
-    let report = engine.audit();
+    assert!(matches!(engine.look(None), Finding::Unproven(_)), "canaries do not tell of this");
+    let report = engine.repair();
     assert_eq!(report.families.v4, FamilyOutcome::Committed);
+    let said: Vec<String> = report.drift.iter().map(ToString::to_string).collect();
+    assert!(said.iter().any(|said| said == "ip nat PREROUTING: no jump to KUBE-SERVICES"), "{said:?}");
     assert_eq!(engine.target().live.v4[&Table::Nat][&theirs], ["-j RETURN"]);
     assert_right(&mut engine);
 }

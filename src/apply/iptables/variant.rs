@@ -5,7 +5,7 @@ use std::fs;
 use super::command::run;
 use super::save::parse;
 use crate::apply::target::{CommitError, Remedy};
-use crate::compile::iptables::{CANARY, Table, is_ours};
+use crate::compile::iptables::{CANARY, MARK, Table, is_ours};
 use crate::model::Family;
 
 /// What kubelet leaves in the mangle table for others to see.
@@ -50,6 +50,16 @@ impl Variant {
     pub(super) fn program(self, family: Family, what: &str) -> String {
         let ip = if family == Family::V4 { "iptables" } else { "ip6tables" };
         format!("{ip}-{}{what}", self.name())
+    }
+
+    /// Whether chains of iptables mode stand here that ferroproxy has made, perhaps after a kube-proxy.
+    pub fn is_marked(self) -> bool {
+        let marked = |family| {
+            let known = self == Variant::Nft || legacy_tables().iter().any(|name| name == Table::Mangle.name());
+            let text = known.then(|| run(&self.program(family, "-save"), &["-t", Table::Mangle.name()], None).ok());
+            text.flatten().is_some_and(|text| parse(&text).contains_key(MARK))
+        };
+        Family::ALL.into_iter().any(marked)
     }
 
     /// Finds out which one this node uses: that of kubelet's hint, else the one in which a kube-proxy has been, else the one with more rules, else

@@ -28,6 +28,9 @@ pub(super) const FIREWALL: &str = "KUBE-FIREWALL";
 /// Stands in every table, so that a flush can be told by its absence.
 pub const CANARY: &str = "KUBE-PROXY-CANARY";
 
+/// Stands in the mangle table where the chains are ferroproxy's: then another mode of ferroproxy may remove them.
+pub const MARK: &str = "FERROPROXY-HINT";
+
 /// A jump from a built-in chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Jump {
@@ -114,6 +117,7 @@ pub(super) fn chains(family: Family, settings: &Settings) -> Vec<(Table, &'stati
         (Table::Nat, MARK_MASQ),
     ];
     chains.extend(Table::ALL.map(|table| (table, CANARY)));
+    chains.push((Table::Mangle, MARK));
     if settings.answers_on_loopback(family) {
         chains.push((Table::Filter, FIREWALL));
     }
@@ -127,7 +131,7 @@ pub fn is_ours(table: Table, chain: &str) -> bool {
         Table::Nat => {
             [SERVICES, NODEPORTS, POSTROUTING, MARK_MASQ, CANARY].contains(&chain) || names::is_of_a_service(chain)
         }
-        Table::Mangle => chain == CANARY,
+        Table::Mangle => [CANARY, MARK].contains(&chain),
     }
 }
 

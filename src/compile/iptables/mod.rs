@@ -17,7 +17,7 @@ mod settings;
 mod wanted;
 
 pub use compiler::{Contribution, IptablesCompiler};
-pub use frame::{CANARY, JUMPS, Jump, is_ours};
+pub use frame::{CANARY, JUMPS, Jump, MARK, is_ours};
 pub use learning::removal;
 pub use pending::{Existing, Measure};
 pub use restore::{Restore, TableRestore};

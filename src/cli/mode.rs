@@ -1,0 +1,147 @@
+//! Which mode runs, on what it stands, and what is left of the other one.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use tracing::{info, warn};
+
+use super::run::usable_families;
+use crate::agent::on_loopback;
+use crate::apply::iptables::{IptablesKernel, RestoreTarget, Variant};
+use crate::apply::netlink::Netlink;
+use crate::apply::target::{Outcome, Target};
+use crate::apply::transaction::{Op, Transaction};
+use crate::compile::iptables::removal;
+use crate::compile::ruleset::TABLE;
+use crate::host;
+use crate::model::{Config, Family, ModeReason, PerFamily, ProxyMode};
+use crate::observe::Observer;
+
+/// What a mode stands on.
+pub(super) enum Ground {
+    /// nf_tables.
+    Tables(Netlink, Vec<Family>),
+    /// The classical chains.
+    Chains(IptablesKernel, Vec<Family>),
+}
+
+/// The configuration of the mode that runs, what it stands on, and why it is that mode. Where nobody chose a mode and nftables does not work here,
+/// `again` makes the configuration of iptables mode.
+pub(super) fn choose(
+    config: Config,
+    again: impl FnOnce() -> anyhow::Result<Config>,
+) -> anyhow::Result<(Config, Ground, ModeReason)> {
+    match (config.mode, config.mode_is_free) {
+        (ProxyMode::Iptables, _) => {
+            let ground = chains()?;
+            Ok((config, ground, ModeReason::Asked))
+        }
+        (ProxyMode::Nftables, false) => {
+            let ground = tables().context("nftables mode does not work here; --proxy-mode=iptables may")?;
+            Ok((config, ground, ModeReason::Asked))
+        }
+        (ProxyMode::Nftables, true) => match tables() {
+            Ok(ground) => Ok((config, ground, ModeReason::Default)),
+            Err(error) => {
+                warn!("no mode is asked for, and nftables does not work here, so iptables is used: {error:#}");
+                let ground = chains().with_context(|| format!("neither mode works here; nftables: {error:#}"))?;
+                Ok((again()?, ground, ModeReason::Fallback))
+            }
+        },
+    }
+}
+
+fn tables() -> anyhow::Result<Ground> {
+    let mut netlink = Netlink::open()?;
+    let families = usable_families(&mut netlink)?;
+    Ok(Ground::Tables(netlink, families))
+}
+
+fn chains() -> anyhow::Result<Ground> {
+    let (kernel, families) = usable_chains()?;
+    Ok(Ground::Chains(kernel, families))
+}
+
+/// The variant this node uses, and the families it can hold chains in.
+pub(super) fn usable_chains() -> anyhow::Result<(IptablesKernel, Vec<Family>)> {
+    let mut kernel = IptablesKernel::new(Variant::find().context("iptables mode cannot run")?);
+    let mut families = Vec::new();
+    for family in Family::ALL {
+        match kernel.save(family) {
+            Ok(_) => families.push(family),
+            Err(error) => warn!(%family, %error, "no rules are written for this family"),
+        }
+    }
+    if families.is_empty() {
+        bail!("iptables-{} holds no tables here", kernel.variant().name());
+    }
+    info!(variant = kernel.variant().name(), ?families, "iptables");
+    Ok((kernel, families))
+}
+
+/// Loopback addresses may be routed to. Only once the rule against strangers is in force.
+pub(super) fn open_loopback(config: &Config) {
+    if on_loopback(config)
+        && let Err(warning) = host::allow_loopback_routing(Path::new("/"))
+    {
+        warn!("node ports do not answer on loopback addresses: {warning}");
+    }
+}
+
+/// Removes what the other mode has left, now that this one's rules are in force. What cannot be removed is told.
+pub(super) fn remove_the_other(mode: ProxyMode, observer: &Observer) {
+    match mode {
+        ProxyMode::Iptables => {
+            // A kernel without nf_tables holds none of our tables.
+            let Ok(mut netlink) = Netlink::open() else { return };
+            for (family, error) in remove_tables(&mut netlink) {
+                warn!(%family, "the table of nftables mode stays: {error}");
+                observer.cleanup_failed(family);
+            }
+        }
+        ProxyMode::Nftables => {
+            for (family, error) in remove_chains() {
+                warn!(%family, "the chains of iptables mode stay: {error}");
+                observer.cleanup_failed(family);
+            }
+        }
+    }
+}
+
+/// Removes our tables. Answers what could not be done.
+fn remove_tables(netlink: &mut Netlink) -> Vec<(Family, String)> {
+    let live = match netlink.read_back() {
+        Ok(live) => live,
+        Err(error) => return vec![(Family::V4, error.to_string())],
+    };
+    let removal = |family| live.get(family).as_ref().map(|_| Op::DeleteTable).into_iter().collect();
+    let transaction = Transaction { families: PerFamily::from_fn(removal) };
+    let receipt = netlink.commit(&transaction);
+    let mut failed = Vec::new();
+    for family in transaction.touched() {
+        match receipt.families.get(family) {
+            Outcome::Done => info!("removed table {} {TABLE}, which nftables mode had left", family.nft()),
+            Outcome::Failed(error) => failed.push((family, error.to_string())),
+        }
+    }
+    failed
+}
+
+/// Removes the classical chains that ferroproxy has made, in either variant. Those of a kube-proxy alone are not touched. Answers what could
+/// not be done.
+pub(super) fn remove_chains() -> Vec<(Family, String)> {
+    let mut failed = Vec::new();
+    for variant in Variant::ALL.into_iter().filter(|variant| variant.is_marked()) {
+        let mut kernel = IptablesKernel::new(variant);
+        for family in Family::ALL {
+            let removed = kernel.save(family).and_then(|existing| {
+                removal(&existing).iter().try_for_each(|told| kernel.restore(family, told).map(|_| ()))
+            });
+            match removed {
+                Ok(()) => info!(%family, variant = variant.name(), "removed the chains of iptables mode"),
+                Err(error) => failed.push((family, error.to_string())),
+            }
+        }
+    }
+    failed
+}
