@@ -11,6 +11,7 @@ pub mod host;
 pub mod model;
 mod netlink;
 pub mod observe;
+pub mod peer;
 pub mod policy;
 pub mod source;
 pub mod state;

@@ -19,16 +19,17 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("apply", &["model", "compile", "netlink"]),
     ("host", &["model", "netlink"]),
     ("observe", &["model"]),
+    ("peer", &["model", "netlink"]),
     ("agent", &["model", "source", "state", "policy", "compile", "apply", "host", "observe"]),
-    ("cli", &["model", "source", "state", "policy", "compile", "apply", "host", "observe", "agent"]),
+    ("cli", &["model", "source", "state", "policy", "compile", "apply", "host", "observe", "peer", "agent"]),
 ];
 
 /// Crates that only some rooms may use: everyone else goes without.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("kube", &["source", "cli"]),
     ("k8s_openapi", &["source", "cli"]),
-    ("netlink_sys", &["apply", "host", "source"]),
-    ("rustix", &["apply", "host", "source", "observe", "cli"]),
+    ("netlink_sys", &["apply", "host", "source", "peer"]),
+    ("rustix", &["apply", "host", "source", "observe", "peer", "cli"]),
     ("notify", &["source", "cli"]),
     ("tokio", &["source", "observe", "agent", "cli", "host"]),
     ("futures", &["source", "observe", "agent", "cli", "host"]),

@@ -1,6 +1,7 @@
 //! Arguments as typed. What they mean is settled in [`super::resolve`].
 
 mod given;
+mod migrate;
 mod packet;
 mod settings;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::model::AdminSocket;
+pub use migrate::{CheckArgs, Migrate, VerifyArgs};
 pub use packet::{Goal, Sender};
 pub use settings::SettingArgs;
 
@@ -61,8 +63,12 @@ pub enum Command {
     /// Tell what becomes of a packet and why: service, endpoints, masquerade, rules passed
     #[command(after_long_help = EXPLAIN_HELP)]
     Explain(Box<ExplainArgs>),
-    /// Remove every rule and table ferroproxy ever made
+    /// Remove every rule and table ferroproxy ever made, or what kube-proxy left
+    #[command(after_long_help = CLEANUP_HELP)]
     Cleanup(CleanupArgs),
+    /// Take over from kube-proxy: what would differ, and whether both decide alike
+    #[command(subcommand)]
+    Migrate(Migrate),
     /// Print the version
     Version(VersionArgs),
 }
@@ -92,6 +98,15 @@ Exit codes: 0 ready, 1 running and not ready, 2 nobody answers.
 Examples:
   ferroproxy status --watch
   ferroproxy status --output json";
+
+const CLEANUP_HELP: &str = "\
+--kube-proxy removes the nftables tables `ip kube-proxy` and `ip6 kube-proxy`, those chains of iptables (iptables-nft and iptables-legacy) that
+kube-proxy's own cleanup removes, and the interface kube-ipvs0. kubelet's chains and everybody else's rules stay.
+Exit codes: 0 removed, or nothing there; 2 something is left, or a kube-proxy runs here (--force goes on all the same).
+
+Examples:
+  ferroproxy cleanup
+  ferroproxy cleanup --kube-proxy --dry-run";
 
 const EXPLAIN_HELP: &str = "\
 Walks the first packet of a connection through the ruleset of the source, or through what is in the kernel (--live), and changes nothing.
@@ -187,8 +202,17 @@ pub struct ExplainArgs {
 }
 
 /// Arguments of `cleanup`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct CleanupArgs {
+    /// Remove what kube-proxy left instead, and nothing of ferroproxy's
+    #[arg(long)]
+    pub kube_proxy: bool,
+    /// Say what would go, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Remove kube-proxy's rules although a kube-proxy seems to run here
+    #[arg(long, requires = "kube_proxy")]
+    pub force: bool,
     /// Logging.
     #[command(flatten)]
     pub log: LogArgs,
@@ -287,7 +311,7 @@ impl Cli {
         let mut command = given::accept_kube_proxy_flags(Cli::command());
         let matches = command.try_get_matches_from_mut(given::with_run(argv.into_iter().collect()))?;
         let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-        if let (Some(config), Some((_, matches))) = (cli.config_mut(), matches.subcommand()) {
+        if let (Some(config), Some(matches)) = (cli.config_mut(), given::innermost(&matches)) {
             config.given = given::names(matches);
         }
         Ok(cli)
@@ -299,6 +323,8 @@ impl Cli {
             Command::Render(render) => Some(&mut render.config),
             Command::Diff(diff) => Some(&mut diff.config),
             Command::Explain(explain) => Some(&mut explain.config),
+            Command::Migrate(Migrate::Check(check)) => Some(&mut check.config),
+            Command::Migrate(Migrate::Verify(verify)) => Some(&mut verify.config),
             Command::Status(_) | Command::Cleanup(_) | Command::Version(_) => None,
         }
     }

@@ -1,4 +1,6 @@
-//! `ferroproxy cleanup`: removes everything ferroproxy ever made.
+//! `ferroproxy cleanup`: removes everything ferroproxy ever made, or (`--kube-proxy`) what kube-proxy left.
+
+mod kube_proxy;
 
 use std::time::Duration;
 
@@ -12,8 +14,10 @@ use crate::apply::transaction::{Op, Transaction};
 use crate::compile::ruleset::TABLE;
 use crate::model::PerFamily;
 
-/// Removes both tables, in one transaction. Nothing to remove is fine.
-pub(super) fn cleanup() -> anyhow::Result<u8> {
+pub(super) use kube_proxy::kube_proxy;
+
+/// Removes both tables, in one transaction. Nothing to remove is fine. A dry run says what would go.
+pub(super) fn cleanup(dry_run: bool) -> anyhow::Result<u8> {
     let mut netlink = Netlink::open().context("cannot clean up")?;
     // A running ferroproxy would write everything anew at once.
     let _lock = Lock::take(Duration::ZERO).context("cannot clean up")?;
@@ -23,6 +27,10 @@ pub(super) fn cleanup() -> anyhow::Result<u8> {
     let touched: Vec<_> = transaction.touched().collect();
     if touched.is_empty() {
         println!("nothing to clean up");
+        return Ok(OK);
+    }
+    if dry_run {
+        touched.iter().for_each(|family| println!("would remove table {} {TABLE}", family.nft()));
         return Ok(OK);
     }
     let receipt = netlink.commit(&transaction);

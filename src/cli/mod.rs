@@ -9,6 +9,7 @@ mod explain;
 mod gather;
 mod lock;
 mod logging;
+mod migrate;
 #[cfg(test)]
 mod reference;
 mod reload;
@@ -21,13 +22,15 @@ mod version;
 use std::io::Write;
 use std::process::ExitCode;
 
-use args::{Cli, Command, ConfigArgs, LogArgs};
+use args::{Cli, Command, ConfigArgs, LogArgs, Migrate};
 
 use crate::model::{Config, LogConfig, LogFormat, ProxyMode};
 
-/// `diff`: the kernel holds what the source asks for. `explain`: delivered. Everything else: done.
+/// `diff`: the kernel holds what the source asks for. `explain`: delivered. `migrate check`: nothing would break. `migrate verify`: both
+/// decide alike. Everything else: done.
 pub const OK: u8 = 0;
-/// `diff`: something differs. `explain`: refused or dropped. `run --once`: something could not be brought into force.
+/// `diff`, `migrate verify`: something differs. `explain`: refused or dropped. `migrate check`: something would break. `run --once`: something
+/// could not be brought into force.
 pub const DIFFERENT: u8 = 1;
 /// Arguments, configuration, rights or the kernel do not allow it.
 pub const TROUBLE: u8 = 2;
@@ -59,7 +62,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Run(args) if args.cleanup => cleanup::cleanup(),
+        Command::Run(args) if args.cleanup => cleanup::cleanup(false),
         Command::Run(args) => {
             let mut config = with_tables(resolved(&args.config)?)?;
             config.admin = match args.admin_socket.as_str() {
@@ -75,8 +78,13 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Explain(args) => explain::explain(&with_tables(resolved(&args.config)?)?, &args),
         Command::Cleanup(args) => {
             logging::start(&LogConfig { verbosity: args.log.v.unwrap_or_default(), format: log_format(&args.log) });
-            cleanup::cleanup()
+            match args.kube_proxy {
+                true => cleanup::kube_proxy(args.dry_run, args.force),
+                false => cleanup::cleanup(args.dry_run),
+            }
         }
+        Command::Migrate(Migrate::Check(args)) => migrate::check(&args),
+        Command::Migrate(Migrate::Verify(args)) => migrate::verify(&with_tables(resolved(&args.config)?)?, args.output),
         Command::Version(args) => version::version(args.output),
     }
 }

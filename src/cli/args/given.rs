@@ -105,11 +105,22 @@ pub(super) fn with_run(mut argv: Vec<OsString>) -> Vec<OsString> {
 
 /// Lets the subcommands that take a configuration accept [`NO_EFFECT`], hidden from help.
 pub(super) fn accept_kube_proxy_flags(command: Command) -> Command {
-    ["run", "render", "diff", "explain"].into_iter().fold(command, |command, name| {
-        command.mut_subcommand(name, |sub| {
+    let command = each(command, &["run", "render", "diff", "explain"]);
+    command.mut_subcommand("migrate", |migrate| each(migrate, &["check", "verify"]))
+}
+
+fn each(command: Command, names: &[&str]) -> Command {
+    names.iter().fold(command, |command, name| {
+        command.mut_subcommand(*name, |sub| {
             NO_EFFECT.iter().fold(sub, |sub, flag| sub.arg(Arg::new(*flag).long(*flag).hide(true).num_args(0..=1)))
         })
     })
+}
+
+/// The matches of the subcommand, or of its own subcommand.
+pub(super) fn innermost(matches: &ArgMatches) -> Option<&ArgMatches> {
+    let (_, matches) = matches.subcommand()?;
+    Some(innermost(matches).unwrap_or(matches))
 }
 
 /// Long names of the flags given on the command line, sorted.

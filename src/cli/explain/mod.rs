@@ -3,8 +3,8 @@
 mod candidates;
 mod frontend;
 mod masquerade;
-mod question;
-mod rules;
+pub(in crate::cli) mod question;
+pub(in crate::cli) mod rules;
 mod story;
 mod tell;
 mod text;

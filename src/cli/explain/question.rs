@@ -38,7 +38,7 @@ pub(super) fn packet(config: &Config, snapshot: &Snapshot, from: Sender, to: Goa
 }
 
 /// What is local to the node: the addresses on its interfaces; where nobody told them, those of its Node object and the one bound.
-pub(super) fn around(config: &Config, snapshot: &Snapshot) -> Environment {
+pub(in crate::cli) fn around(config: &Config, snapshot: &Snapshot) -> Environment {
     if let Some(local) = &snapshot.local_addresses {
         return Environment { local_addresses: local.clone() };
     }
@@ -48,7 +48,7 @@ pub(super) fn around(config: &Config, snapshot: &Snapshot) -> Environment {
 }
 
 /// The network the detector calls local to the cluster, if it goes by one.
-pub(super) fn cluster_network(config: &Config, snapshot: &Snapshot, family: Family) -> Option<IpNet> {
+pub(in crate::cli) fn cluster_network(config: &Config, snapshot: &Snapshot, family: Family) -> Option<IpNet> {
     match &config.detector {
         LocalDetector::ClusterCidr(nets) => *nets.get(family),
         LocalDetector::NodeCidr => {
@@ -60,7 +60,7 @@ pub(super) fn cluster_network(config: &Config, snapshot: &Snapshot, family: Fami
 }
 
 /// Where a pod's packet comes in when the detector goes by interfaces; else the name does not matter.
-fn interface(config: &Config, is_pod: bool) -> String {
+pub(in crate::cli) fn interface(config: &Config, is_pod: bool) -> String {
     match &config.detector {
         LocalDetector::BridgeInterface(name) if is_pod => name.clone(),
         LocalDetector::InterfaceNamePrefix(prefix) if is_pod => format!("{prefix}0"),
@@ -69,7 +69,7 @@ fn interface(config: &Config, is_pod: bool) -> String {
 }
 
 /// Endpoints on this node that are not the node itself.
-fn pods(config: &Config, snapshot: &Snapshot) -> BTreeSet<IpAddr> {
+pub(in crate::cli) fn pods(config: &Config, snapshot: &Snapshot) -> BTreeSet<IpAddr> {
     let around = around(config, snapshot);
     let slices = snapshot.services.values().flat_map(|entry| entry.slices.values());
     let endpoints = slices.flat_map(|slice| &slice.endpoints);
@@ -78,7 +78,7 @@ fn pods(config: &Config, snapshot: &Snapshot) -> BTreeSet<IpAddr> {
 }
 
 /// Rather an address nobody has: a pod that is an endpoint itself may reach itself, and that is a story of its own.
-fn pod(config: &Config, snapshot: &Snapshot, family: Family) -> Option<IpAddr> {
+pub(in crate::cli) fn pod(config: &Config, snapshot: &Snapshot, family: Family) -> Option<IpAddr> {
     let free = cluster_network(config, snapshot, family).map(|net| last_but_one(net.broadcast()));
     free.or_else(|| pods(config, snapshot).into_iter().find(|ip| Family::of(*ip) == family))
 }
@@ -90,13 +90,13 @@ fn last_but_one(last: IpAddr) -> IpAddr {
     }
 }
 
-fn node(snapshot: &Snapshot, family: Family) -> Option<IpAddr> {
+pub(in crate::cli) fn node(snapshot: &Snapshot, family: Family) -> Option<IpAddr> {
     let node = snapshot.node.as_ref()?;
     node.internal_ips.iter().chain(&node.external_ips).copied().find(|ip| Family::of(*ip) == family)
 }
 
 /// An address for documentation (RFC 5737, RFC 3849).
-fn external(family: Family) -> IpAddr {
+pub(in crate::cli) fn external(family: Family) -> IpAddr {
     match family {
         Family::V4 => Ipv4Addr::new(198, 51, 100, 77).into(),
         Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77).into(),

@@ -11,7 +11,7 @@ use crate::compile::walk::{Program, Programs};
 use crate::model::Family;
 
 /// The rules the source asks for.
-pub(super) fn compiled(compiler: &Compiler, family: Family) -> Programs {
+pub(in crate::cli) fn compiled(compiler: &Compiler, family: Family) -> Programs {
     match compiler.draft().ruleset().get(family) {
         Some(table) => Programs::from_table(table, family, |rule| lower(rule, family)),
         None => Programs { family, sets: Default::default(), chains: Default::default() },

@@ -1,0 +1,187 @@
+//! What `migrate verify` found, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use crate::model::EndpointAddr;
+
+/// More endpoints are counted and not named, but for those that one side alone has.
+const MOST_NAMED: usize = 6;
+
+/// The outcome of a comparison.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// The rules of kube-proxy that were asked.
+    pub(super) rules: Vec<String>,
+    /// Frontends compared.
+    pub(super) frontends: usize,
+    /// Packets asked about.
+    pub(super) questions: usize,
+    /// Where the answers differ.
+    pub(super) differences: Vec<Difference>,
+    /// What could not be judged.
+    pub(super) unread: Vec<String>,
+}
+
+/// One frontend that some senders find different.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// `namespace/name:port`, if somebody knows it.
+    pub(super) service: Option<String>,
+    /// The frontend.
+    pub(super) frontend: String,
+    /// Who asked, and at which address where there are several.
+    pub(super) from: Vec<String>,
+    /// What kube-proxy's rules do.
+    pub(super) kube_proxy: Side,
+    /// What ferroproxy's would.
+    pub(super) ferroproxy: Side,
+}
+
+/// What one side does.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    /// With packets.
+    Answer(Answer),
+    /// How long clients stick to an endpoint, in seconds.
+    Sticky(Option<u64>),
+}
+
+/// Collects the differences of one frontend; those alike are told once.
+#[derive(Debug, Default)]
+pub(super) struct Collector(BTreeMap<(Side, Side), Vec<String>>);
+
+impl Collector {
+    /// Keeps both answers if they differ.
+    pub(super) fn compare(&mut self, from: impl FnOnce() -> String, kube_proxy: Side, ferroproxy: Side) {
+        if kube_proxy != ferroproxy {
+            self.0.entry((kube_proxy, ferroproxy)).or_default().push(from());
+        }
+    }
+
+    /// The differences of this frontend.
+    pub(super) fn finish(self, service: Option<&str>, frontend: &str) -> impl Iterator<Item = Difference> {
+        let (service, frontend) = (service.map(str::to_owned), frontend.to_owned());
+        self.0.into_iter().map(move |((kube_proxy, ferroproxy), from)| Difference {
+            service: service.clone(),
+            frontend: frontend.clone(),
+            from,
+            kube_proxy,
+            ferroproxy,
+        })
+    }
+}
+
+impl Report {
+    /// Whether both decide alike, as far as was asked.
+    pub(super) fn is_same(&self) -> bool {
+        self.differences.is_empty() && self.unread.is_empty()
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let mut out = String::new();
+        let mut told = None;
+        for difference in &self.differences {
+            let title = (difference.service.as_deref(), difference.frontend.as_str());
+            if told != Some(title) {
+                line(
+                    &mut out,
+                    0,
+                    &format!("{}{}", title.0.map(|name| format!("{name}, ")).unwrap_or_default(), title.1),
+                );
+                told = Some(title);
+            }
+            let (theirs, ours) = (&difference.kube_proxy, &difference.ferroproxy);
+            if !difference.from.is_empty() {
+                line(&mut out, 2, &format!("from {}", difference.from.join("; ")));
+            }
+            line(&mut out, 4, &format!("kube-proxy: {}", words(theirs, ours)));
+            line(&mut out, 4, &format!("ferroproxy: {}", words(ours, theirs)));
+        }
+        for unread in &self.unread {
+            line(&mut out, 0, &format!("not judged: {unread}"));
+        }
+        let verdict = match (self.differences.len(), self.unread.len()) {
+            (0, 0) => "the same".to_owned(),
+            (0, unread) => format!("the same as far as it could be judged ({unread} could not)"),
+            (differences, _) => format!("{differences} differences"),
+        };
+        let (rules, frontends, questions) = (self.rules.join(", "), self.frontends, self.questions);
+        line(&mut out, 0, &format!("{verdict}: {frontends} frontends, {questions} packets asked about; {rules}"));
+        out
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        let side = |side: &Side| match side {
+            Side::Sticky(seconds) => json!({ "sessionAffinitySeconds": seconds }),
+            Side::Answer(answer) => json!({
+                "verdict": answer.word(),
+                "endpoints": answer.endpoints().map(|(to, masqueraded)| json!({
+                    "address": to.to_string(),
+                    "masqueraded": masqueraded,
+                })).collect::<Vec<_>>(),
+            }),
+        };
+        let difference = |difference: &Difference| {
+            json!({
+                "service": difference.service,
+                "frontend": difference.frontend,
+                "from": difference.from,
+                "kubeProxy": side(&difference.kube_proxy),
+                "ferroproxy": side(&difference.ferroproxy),
+            })
+        };
+        json!({
+            "same": self.is_same(),
+            "rules": self.rules,
+            "frontends": self.frontends,
+            "questions": self.questions,
+            "differences": self.differences.iter().map(difference).collect::<Vec<_>>(),
+            "notJudged": self.unread,
+        })
+    }
+}
+
+fn line(out: &mut String, indent: usize, text: &str) {
+    // Writing to a string does not fail.
+    let _ = writeln!(out, "{:indent$}{text}", "");
+}
+
+fn words(side: &Side, other: &Side) -> String {
+    match (side, other) {
+        (Side::Sticky(None), _) => "clients do not stick to an endpoint".to_owned(),
+        (Side::Sticky(Some(seconds)), _) => format!("clients stick to an endpoint for {seconds} s"),
+        (Side::Answer(answer @ Answer::Delivered(endpoints)), Side::Answer(other)) => {
+            delivered(answer, endpoints.len(), other)
+        }
+        (Side::Answer(answer), _) => answer.word().to_owned(),
+    }
+}
+
+/// The endpoints by name if they are few, else those that the other side does not have just so.
+fn delivered(answer: &Answer, count: usize, other: &Answer) -> String {
+    let others: BTreeMap<&EndpointAddr, bool> = other.endpoints().collect();
+    let all = |wanted| answer.endpoints().all(|(_, masqueraded)| masqueraded == wanted);
+    let uniform = all(true) || all(false);
+    let name = |(to, masqueraded): (&EndpointAddr, bool)| match (uniform, masqueraded) {
+        (false, true) => format!("{to} masqueraded"),
+        _ => to.to_string(),
+    };
+    let source = if all(true) { ", masqueraded" } else { "" };
+    if count <= MOST_NAMED {
+        let names: Vec<String> = answer.endpoints().map(name).collect();
+        return format!("{}{source}", names.join(", "));
+    }
+    let only: Vec<String> = answer.endpoints().filter(|(to, _)| !others.contains_key(to)).map(name).collect();
+    let only = match only.len() {
+        0 => String::new(),
+        1..=MOST_NAMED => format!("; not the other's: {}", only.join(", ")),
+        many => format!("; not the other's: {many} of them, such as {}", only[0]),
+    };
+    format!("{count} endpoints{source}{only}")
+}

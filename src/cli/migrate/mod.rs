@@ -1,0 +1,10 @@
+//! `ferroproxy migrate`: what to find out before kube-proxy goes.
+
+mod answer;
+mod check;
+mod difference;
+mod questions;
+mod verify;
+
+pub(super) use check::check;
+pub(super) use verify::verify;
