@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::model::AdminSocket;
+
 pub use migrate::{CheckArgs, Migrate, VerifyArgs};
 pub use packet::{Goal, Sender};
 pub use settings::SettingArgs;

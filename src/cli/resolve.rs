@@ -11,7 +11,7 @@ use super::args::{BESIDE_A_FILE, ConfigArgs, flag_of_field, has_no_effect};
 use super::config::{
     ConfigError, FieldError, GROUP, KubeProxyConfiguration, Lowered, fill, lower, parse, sections_without_effect,
 };
-use crate::model::{AdminSocket, ApiConfig, Config, LocalDetector, ProxyMode, SourceConfig};
+use crate::model::{AdminSocket, ApiConfig, Config, ConntrackConfig, LocalDetector, ProxyMode, SourceConfig};
 
 /// What a configuration depends on besides arguments and files.
 pub trait Environment {
@@ -74,6 +74,52 @@ pub fn resolve_as(
     let source = source(args, &file, env)?;
     let config = build(source, node_name, mode, lowered, &file);
     Ok((Config { mode_is_free: free, ..config }, warnings))
+}
+
+/// A configuration as it is written, and what ferroproxy would make of it, without a source.
+#[derive(Debug)]
+pub struct Written {
+    /// The file, or the flags as a file would say them.
+    pub(crate) file: KubeProxyConfiguration,
+    /// Keys nobody knows.
+    pub(crate) unknown: Vec<String>,
+    /// The mode ferroproxy would run in, or why it would not.
+    pub(crate) mode: Result<ProxyMode, ConfigError>,
+    /// The values, or what is wrong with them.
+    pub(crate) lowered: Result<Lowered, ConfigError>,
+}
+
+/// Reads the configuration for a look at it: what `run` would refuse is part of the answer.
+///
+/// # Errors
+/// When the file cannot be read, or is no such configuration.
+pub fn written(args: &ConfigArgs) -> Result<Written, ConfigError> {
+    let mut unknown = Vec::new();
+    let file = match &args.source.config {
+        Some(path) => read(path, false, &mut unknown)?,
+        None => from_flags::configuration(args).map_err(|errors| by_flag(errors, args))?,
+    };
+    let mut filled = file.clone();
+    fill(&mut filled);
+    let lowered = lower(&filled).map_err(|errors| by_flag(errors, args));
+    let mut as_run = file.clone();
+    as_run.mode = Some(as_run.mode.unwrap_or_default());
+    Ok(Written { mode: mode(&as_run, args, &mut Vec::new()), file, unknown, lowered })
+}
+
+impl Written {
+    /// What is wrong with the values, a line each.
+    pub(crate) fn errors(&self) -> Vec<String> {
+        match &self.lowered {
+            Err(error) => vec![error.to_string()],
+            Ok(_) => Vec::new(),
+        }
+    }
+
+    /// Conntrack's part; the defaults when something is wrong.
+    pub(crate) fn conntrack(&self) -> ConntrackConfig {
+        self.lowered.as_ref().map(|lowered| lowered.conntrack.clone()).unwrap_or_default()
+    }
 }
 
 fn build(

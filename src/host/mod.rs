@@ -11,4 +11,4 @@ mod sysctl;
 pub use conntrack::{Announcement, Conntrack, Frontend, NodePortScope, PortFlows};
 pub use cores::cores;
 pub use oom::set_oom_score;
-pub use sysctl::apply_conntrack;
+pub use sysctl::{apply_conntrack, conntrack_values};

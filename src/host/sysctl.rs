@@ -9,6 +9,9 @@ use crate::model::ConntrackConfig;
 /// No limit above this is derived from the number of cores: a large machine would pay for it in memory.
 const MOST: u64 = 1_048_576;
 
+/// The limit of entries.
+const MAX: &str = "nf_conntrack_max";
+
 /// Entries a hash bucket, on average, when the table is full.
 const ENTRIES_PER_BUCKET: u64 = 4;
 
@@ -18,17 +21,28 @@ const ENTRIES_PER_BUCKET: u64 = 4;
 /// A sysctl that has its value already is not written.
 pub fn apply_conntrack(config: &ConntrackConfig, cores: usize, root: &Path) -> Vec<String> {
     let mut host = Host { root, warnings: Vec::new() };
-    if let Some(max) = limit(config, cores) {
-        host.set_max(max);
+    for (name, value) in conntrack_values(config, cores) {
+        match name {
+            MAX => host.set_max(value),
+            name => drop(host.set(name, value)),
+        }
     }
-    host.set_timeout("nf_conntrack_tcp_timeout_established", config.tcp_established_timeout);
-    host.set_timeout("nf_conntrack_tcp_timeout_close_wait", config.tcp_close_wait_timeout);
-    if config.tcp_be_liberal {
-        host.set("nf_conntrack_tcp_be_liberal", 1);
-    }
-    host.set_timeout("nf_conntrack_udp_timeout", config.udp_timeout);
-    host.set_timeout("nf_conntrack_udp_timeout_stream", config.udp_stream_timeout);
     host.warnings
+}
+
+/// The sysctls [`apply_conntrack`] sets, below `net/netfilter`, and their values.
+pub fn conntrack_values(config: &ConntrackConfig, cores: usize) -> Vec<(&'static str, u64)> {
+    // In whole seconds, as the kernel counts; less than one second is one, because 0 would forget at once.
+    let seconds = |timeout: Option<Duration>| timeout.map(|timeout| timeout.as_secs().max(1));
+    let values = [
+        (MAX, limit(config, cores)),
+        ("nf_conntrack_tcp_timeout_established", seconds(config.tcp_established_timeout)),
+        ("nf_conntrack_tcp_timeout_close_wait", seconds(config.tcp_close_wait_timeout)),
+        ("nf_conntrack_tcp_be_liberal", config.tcp_be_liberal.then_some(1)),
+        ("nf_conntrack_udp_timeout", seconds(config.udp_timeout)),
+        ("nf_conntrack_udp_timeout_stream", seconds(config.udp_stream_timeout)),
+    ];
+    values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// `maxPerCore` times the cores, at least `min`, the product capped; `None` leaves the limit alone.
@@ -49,7 +63,7 @@ struct Host<'a> {
 impl Host<'_> {
     /// The limit, and a hash table large enough for it.
     fn set_max(&mut self, max: u64) {
-        if !self.set("nf_conntrack_max", max) {
+        if !self.set(MAX, max) {
             return;
         }
         let path = self.root.join("sys/module/nf_conntrack/parameters/hashsize");
@@ -60,13 +74,6 @@ impl Host<'_> {
                 self.write(&path, wanted);
             }
             Err(error) => self.warnings.push(error),
-        }
-    }
-
-    /// In whole seconds, as the kernel counts; less than one second is one, because 0 would forget at once.
-    fn set_timeout(&mut self, name: &str, timeout: Option<Duration>) {
-        if let Some(timeout) = timeout {
-            self.set(name, timeout.as_secs().max(1));
         }
     }
 
