@@ -17,6 +17,7 @@ want() { # tool package
 }
 want nft nftables
 want ip iproute2
+want iptables-save iptables
 want conntrack conntrack
 want modprobe kmod
 want cc build-essential

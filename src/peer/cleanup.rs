@@ -160,7 +160,7 @@ impl fmt::Display for Piece {
         match self {
             Piece::Table(family) => write!(f, "table {} {TABLE}", family.nft()),
             Piece::Chains(programs, cut) => {
-                write!(f, "{} chains and jumps of {}", cut.removed.len(), programs.name())
+                write!(f, "kube-proxy's chains and jumps of {} ({})", programs.name(), cut.removed.len())
             }
             Piece::Link => write!(f, "interface {}", link::IPVS_LINK),
         }

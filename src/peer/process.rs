@@ -15,7 +15,7 @@ const MOST: u64 = 1 << 20;
 
 /// What speaks for a running kube-proxy; `None` when nothing does.
 ///
-/// Looks at the names of processes (those this process's pid namespace shows) and at who serves metrics on port 10249 of loopback:
+/// Looks at the names of processes in this network namespace (those this process's pid namespace shows) and at who serves metrics on port 10249 of loopback:
 /// a container that shares the host's network but not its processes sees it there.
 pub fn kube_proxy(root: &Path) -> Option<String> {
     by_name(root).or_else(by_metrics)
@@ -26,9 +26,16 @@ fn by_name(root: &Path) -> Option<String> {
     let mut named = processes.flatten().filter_map(|process| {
         let id: u32 = process.file_name().to_str()?.parse().ok()?;
         let name = fs::read_to_string(process.path().join("comm")).ok()?;
-        (name.trim() == "kube-proxy").then_some(id)
+        (name.trim() == "kube-proxy" && is_here(root, &process.path())).then_some(id)
     });
     named.next().map(|id| format!("process {id} is called kube-proxy"))
+}
+
+/// Whether a process is in our network namespace. One that cannot be asked counts as if it were.
+fn is_here(root: &Path, process: &Path) -> bool {
+    let namespace = |process: &Path| fs::read_link(process.join("ns/net")).ok();
+    let (its, ours) = (namespace(process), namespace(&root.join("proc/self")));
+    its.is_none() || ours.is_none() || its == ours
 }
 
 fn by_metrics() -> Option<String> {
@@ -67,6 +74,22 @@ mod tests {
         assert_eq!(by_name(root.path()), None);
         process("4711", "kube-proxy");
         assert_eq!(by_name(root.path()), Some("process 4711 is called kube-proxy".to_owned()));
+    }
+
+    #[test]
+    fn a_process_in_another_network_namespace_is_none_of_ours() {
+        let root = tempfile::TempDir::new().unwrap();
+        let process = |id: &str, namespace: &str| {
+            let dir = root.path().join("proc").join(id);
+            fs::create_dir_all(dir.join("ns")).unwrap();
+            fs::write(dir.join("comm"), "kube-proxy\n").unwrap();
+            std::os::unix::fs::symlink(namespace, dir.join("ns/net")).unwrap();
+        };
+        process("self", "net:[1]");
+        process("8", "net:[2]");
+        assert_eq!(by_name(root.path()), None);
+        process("9", "net:[1]");
+        assert_eq!(by_name(root.path()), Some("process 9 is called kube-proxy".to_owned()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod chart;
 pub mod daemon;
 pub mod everything;
 pub mod fake_api;
+pub mod kube_proxy;
 pub mod lab;
 pub mod manifests;
 pub mod netns;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
+use crate::cli::gather::say;
 use crate::cli::{OK, TROUBLE};
 use crate::peer::cleanup::{Piece, Remains, find};
 use crate::peer::process;
@@ -23,29 +24,29 @@ pub(in crate::cli) fn kube_proxy(dry_run: bool, force: bool) -> anyhow::Result<u
         }
     }
     if pieces.is_empty() && obstacles.is_empty() {
-        println!("nothing of kube-proxy's to clean up");
+        say("nothing of kube-proxy's to clean up\n")?;
     }
     let mut is_complete = obstacles.is_empty();
     for piece in &pieces {
-        is_complete &= take_out(piece, dry_run);
+        is_complete &= take_out(piece, dry_run)?;
     }
     obstacles.iter().for_each(|obstacle| eprintln!("left: {obstacle}"));
     Ok(if is_complete { OK } else { TROUBLE })
 }
 
 /// Whether it is gone, or would be.
-fn take_out(piece: &Piece, dry_run: bool) -> bool {
+fn take_out(piece: &Piece, dry_run: bool) -> anyhow::Result<bool> {
     if dry_run {
-        println!("would remove {piece}");
-        piece.details().iter().for_each(|detail| println!("  {detail}"));
+        let details: String = piece.details().iter().map(|detail| format!("  {detail}\n")).collect();
+        say(&format!("would remove {piece}\n{details}"))?;
     } else if let Err(error) = piece.remove() {
         eprintln!("left: {piece}: {error}");
-        return false;
+        return Ok(false);
     } else {
-        println!("removed {piece}");
+        say(&format!("removed {piece}\n"))?;
     }
     for rule in piece.referring() {
         eprintln!("note: a rule of somebody else leads to a chain of kube-proxy's, which is emptied and stays: {rule}");
     }
-    true
+    Ok(true)
 }

@@ -84,7 +84,11 @@ impl<'a> Scene<'a> {
         senders.push(("outside".to_owned(), external(family)));
         for net in left.local_networks().into_iter().filter(|net| Family::of_net(*net) == family) {
             // Both ends of what kube-proxy takes for the cluster, unless ours is asked for anyway.
-            for ip in [after(net), before_last(net)].into_iter().flatten().filter(|ip| Some(*ip) != own) {
+            for ip in [after(net), before_last(net)]
+                .into_iter()
+                .flatten()
+                .filter(|ip| Some(*ip) != own && !self.around.is_local(*ip))
+            {
                 senders.push((format!("{POD} at {ip}"), ip));
             }
         }

@@ -64,6 +64,8 @@ fn look(config: &Config) -> anyhow::Result<Report> {
         report.rules.push(left.to_string());
         compare(&scene, left, &compiled(&compiler, left.family), &mut report);
     }
+    // What belongs together stands together; frontends keep their order.
+    report.differences.sort_by(|one, other| one.service.cmp(&other.service));
     for family in Family::ALL {
         let count = scene.frontends(family).len();
         if count > 0 && !found.iter().any(|left| left.family == family) {
@@ -108,7 +110,11 @@ fn ask(scene: &Scene<'_>, left: &Left, programs: &Programs, question: &Question)
     let asked = EndpointAddr { ip: packet.destination, port: packet.port };
     let theirs = left.outcomes(packet, &scene.around.local_addresses).map_err(|unread| unread.to_string())?;
     let ours = possible_destinations(programs, &of_peer(packet), &scene.around).map_err(|fault| fault.to_string())?;
-    Ok((Answer::of(&theirs, asked), Answer::of(&of_walker(ours), asked)))
+    let (theirs, ours) = (Answer::of(&theirs, asked), Answer::of(&of_walker(ours), asked));
+    // At an address of the node, where nobody listens, what no rule touches is refused by the node itself.
+    let refusals = [Answer::Refused, Answer::LeftAlone];
+    let same = scene.around.is_local(asked.ip) && refusals.contains(&theirs) && refusals.contains(&ours);
+    Ok(if same { (theirs.clone(), theirs) } else { (theirs, ours) })
 }
 
 fn of_peer(packet: &peer::Packet) -> walk::Packet {
@@ -124,10 +130,10 @@ fn of_peer(packet: &peer::Packet) -> walk::Packet {
     }
 }
 
-/// Who asked; at a node port also where.
+/// Who asked; of a node port also at which address.
 fn told(frontend: &Frontend, question: &Question) -> String {
     match frontend.ip {
         Some(_) => question.sender.clone(),
-        None => format!("{} at {}", question.sender, question.packet.destination),
+        None => format!("{} to {}", question.sender, question.packet.destination),
     }
 }

@@ -71,7 +71,7 @@ pub fn is_of_kube_proxy(table: &str, chain: &str) -> bool {
 pub(super) fn is_jump_of_kube_proxy(table: &str, chain: &str, rule: &Rule) -> bool {
     let Some(target) = rule.target.chain() else { return false };
     let comment = rule.comment.as_deref().unwrap_or_default();
-    JUMPS.iter().any(|jump| *jump == (table, chain, target, comment))
+    JUMPS.contains(&(table, chain, target, comment))
 }
 
 #[cfg(test)]

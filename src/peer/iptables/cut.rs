@@ -45,10 +45,13 @@ impl Cut {
                 }
             }
         }
-        let (stay, gone): (Vec<&str>, Vec<&str>) = ours.iter().partition(|chain| held.contains(*chain));
+        let (mut stay, gone): (Vec<&str>, Vec<&str>) = ours.iter().partition(|chain| held.contains(*chain));
+        // One that an earlier cleanup has emptied is done.
+        let is_empty = |name: &str| chains.iter().any(|(other, chain)| *other == name && chain.rules.is_empty());
+        stay.retain(|name| !is_empty(name));
         // A chain that is declared is emptied. Writing to a string does not fail.
         let _ = writeln!(self.text, "*{table}");
-        for chain in ours {
+        for chain in stay.iter().chain(&gone) {
             let _ = writeln!(self.text, ":{chain} - [0:0]");
         }
         for jump in &jumps {
@@ -91,11 +94,13 @@ mod tests {
 
     #[test]
     fn a_chain_somebody_else_leads_to_is_emptied_and_named() {
-        let save = parse(
-            "*nat\n:PREROUTING ACCEPT [0:0]\n:KUBE-MARK-MASQ - [0:0]\n:CNI-HOSTPORT - [0:0]\n\
-             -A CNI-HOSTPORT -s 10.1.0.0/16 -j KUBE-MARK-MASQ\nCOMMIT\n",
-        );
-        let cut = cut(&save).unwrap();
+        let text = "*nat\n:PREROUTING ACCEPT [0:0]\n:KUBE-MARK-MASQ - [0:0]\n:CNI-HOSTPORT - [0:0]\n\
+             -A CNI-HOSTPORT -s 10.1.0.0/16 -j KUBE-MARK-MASQ\nCOMMIT\n";
+        let save = parse(text);
+        // Emptied before, it is done.
+        assert_eq!(super::cut(&save), None);
+        let mark = "-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000\nCOMMIT\n";
+        let cut = cut(&parse(&text.replace("COMMIT\n", mark))).unwrap();
         assert_eq!(cut.text, "*nat\n:KUBE-MARK-MASQ - [0:0]\nCOMMIT\n");
         assert_eq!(cut.referring, ["nat: -A CNI-HOSTPORT -s 10.1.0.0/16 -j KUBE-MARK-MASQ"]);
         assert_eq!(cut.removed, ["nat: the rules of chain KUBE-MARK-MASQ"]);

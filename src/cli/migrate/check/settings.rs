@@ -65,7 +65,7 @@ fn mode(asked: &Asked<'_>) -> Option<Finding> {
             "mode",
             Differs,
             format!("kube-proxy runs in {from} mode, ferroproxy in {to} mode"),
-            format!("rules are looked for with nft (table ferroproxy) instead of {from}'s tools"),
+            "its rules are in the nftables tables `ferroproxy`: look there, or with `ferroproxy explain`",
             format!(
                 "read on: what changes with the mode is listed here, and `migrate verify` compares {from} rules too"
             ),

@@ -1,0 +1,358 @@
+//! Rung 5: the takeover from kube-proxy, with connections that never stop. kube-proxy's rules are made up here; `api_migrate` has the real one.
+
+mod support;
+
+use std::time::Duration;
+
+use support::daemon::{BINARY, program};
+use support::kube_proxy::{self, FRONTS, PORTS, Style, has_iptables};
+use support::lab::{Connection, PATIENCE, Place, Steady};
+use support::netns::{self, Netns};
+use support::scene::{CLUSTER_CIDR, NODE_NAME, Scene, service, slices};
+
+/// Pods 0 and 1 serve; pod 2 only asks.
+const PODS: usize = 3;
+const PLACES: [Place; 3] = [Place::Pod(2), Place::Node, Place::Outside];
+
+/// A lab with manifests and kube-proxy's rules, and no ferroproxy yet.
+fn scene(style: Style) -> Option<Scene> {
+    if !netns::is_possible() || (style != Style::Nftables && !has_iptables()) {
+        return None;
+    }
+    let manifests = [("web", service(1, PORTS)), ("slices", slices(1, &[0, 1]))];
+    let scene = Scene::laid(PODS, &manifests, &["--cluster-cidr", CLUSTER_CIDR]);
+    kube_proxy::write(&scene.lab, style, &[0, 1]);
+    Some(scene)
+}
+
+fn verify(scene: &Scene, more: &[&str]) -> (Option<i32>, String) {
+    let dir = scene.dir.path().to_string_lossy().into_owned();
+    let mut args = vec!["migrate", "verify", "--manifests", &dir, "--hostname-override", NODE_NAME];
+    args.extend(["--cluster-cidr", CLUSTER_CIDR]);
+    args.extend(more);
+    scene.ferroproxy(&args)
+}
+
+fn cleanup(scene: &Scene) -> (Option<i32>, String) {
+    scene.ferroproxy(&["cleanup", "--kube-proxy"])
+}
+
+/// Everything of kube-proxy's that is left.
+fn left(scene: &Scene) -> Vec<String> {
+    let ruleset = scene.lab.nft_ruleset().expect("nft lists");
+    let mut lines: Vec<String> = ruleset.lines().map(str::to_owned).collect();
+    if has_iptables() {
+        let saved = |style| (0..2).flat_map(move |family| kube_proxy::saved(&scene.lab, style, family));
+        lines.extend([Style::IptablesNft, Style::IptablesLegacy].into_iter().flat_map(saved));
+    }
+    lines.retain(|line| line.contains("kube-proxy") || line.contains("KUBE-S") || line.contains("KUBE-PROXY"));
+    // ferroproxy's own chains have such names too.
+    lines.retain(|line| {
+        !line.trim_start().starts_with("chain KUBE-")
+            && !line.contains(" . ")
+            && !line.trim_start().starts_with("goto KUBE-")
+            && !line.trim_start().starts_with("jump KUBE-")
+    });
+    lines
+}
+
+/// Clients everywhere that never stop asking every frontend, and connections that stay open.
+struct Traffic {
+    steady: Vec<(Place, &'static str, Steady)>,
+    open: Vec<(Place, &'static str, Connection)>,
+}
+
+impl Traffic {
+    fn start(scene: &Scene) -> Traffic {
+        let pairs = || PLACES.into_iter().flat_map(|from| FRONTS.into_iter().map(move |to| (from, to)));
+        let pace = Duration::from_millis(3);
+        let ask = |(from, to)| (from, to, scene.lab.keep_asking(from, to, pace, PATIENCE).expect("a client"));
+        let open = |(from, to)| {
+            let connection = scene.lab.connect(from, to, PATIENCE);
+            (from, to, connection.unwrap_or_else(|e| panic!("{from:?} -> {to}: {e}")))
+        };
+        Traffic { open: pairs().map(open).collect(), steady: pairs().map(ask).collect() }
+    }
+
+    /// Some more connections by everyone, and the open ones still answer as before.
+    fn goes_on(&mut self, after: &str) {
+        for (from, to, steady) in &self.steady {
+            let tally =
+                steady.wait_for_more(5, PATIENCE * 4).unwrap_or_else(|t| panic!("{after}: {from:?} -> {to}: {t}"));
+            assert_eq!(tally.failed(), 0, "{after}: {from:?} -> {to}: {tally}");
+        }
+        for (from, to, connection) in &mut self.open {
+            let before = connection.answer().clone();
+            assert_eq!(connection.ask(), Ok(before), "{after}: {from:?} -> {to}, an open connection");
+        }
+    }
+
+    fn stop(self) {
+        for (from, to, steady) in self.steady {
+            let tally = steady.stop().expect("the client ran");
+            assert_eq!(tally.failed(), 0, "{from:?} -> {to}: {tally}");
+            assert!(tally.answered() > 20, "{from:?} -> {to}: {tally}");
+        }
+    }
+}
+
+/// Verify, start, stop kube-proxy's part, clean, and back again.
+fn take_over_and_roll_back(style: Style) {
+    let Some(mut scene) = scene(style) else { return };
+    let mut traffic = Traffic::start(&scene);
+    traffic.goes_on("kube-proxy alone");
+    let (code, text) = verify(&scene, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    traffic.goes_on("verified");
+    scene.start();
+    traffic.goes_on("both in force");
+    assert_eq!(verify(&scene, &[]).0, Some(0), "beside a running ferroproxy");
+    let (code, text) = cleanup(&scene);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(left(&scene), Vec::<String>::new());
+    traffic.goes_on("ferroproxy alone");
+    assert_eq!(scene.diff().0, Some(0), "nothing of ferroproxy's was touched");
+    // Back: kube-proxy comes first, then ferroproxy goes.
+    kube_proxy::write(&scene.lab, style, &[0, 1]);
+    traffic.goes_on("both in force again");
+    scene.stop();
+    assert_eq!(scene.ferroproxy(&["cleanup"]).0, Some(0));
+    traffic.goes_on("rolled back");
+    traffic.stop();
+    assert!(!scene.lab.nft_ruleset().expect("nft lists").contains("ferroproxy"));
+}
+
+#[test]
+fn from_nftables_mode_and_back_no_connection_is_lost() {
+    take_over_and_roll_back(Style::Nftables);
+}
+
+#[test]
+fn from_iptables_mode_and_back_no_connection_is_lost() {
+    take_over_and_roll_back(Style::IptablesNft);
+}
+
+#[test]
+fn from_iptables_mode_on_legacy_iptables_and_back_no_connection_is_lost() {
+    take_over_and_roll_back(Style::IptablesLegacy);
+}
+
+#[test]
+fn verify_names_what_differs() {
+    for style in Style::ALL {
+        let Some(scene) = scene(style) else { return };
+        // An endpoint more than kube-proxy has.
+        scene.write("slices", &slices(1, &[0, 1, 2]));
+        let (code, text) = verify(&scene, &[]);
+        assert_eq!(code, Some(1), "{style:?}: {text}");
+        assert!(text.contains("default/web-1:t, 10.96.0.1:80/tcp"), "{style:?}: {text}");
+        assert!(text.contains("kube-proxy: 10.244.0.10:8080, 10.244.0.11:8080\n"), "{style:?}: {text}");
+        assert!(
+            text.contains("ferroproxy: 10.244.0.10:8080, 10.244.0.11:8080, 10.244.0.12:8080\n"),
+            "{style:?}: {text}"
+        );
+        scene.write("slices", &slices(1, &[0, 1]));
+        // Another idea of who is inside the cluster.
+        let (code, text) = verify(&scene, &["--masquerade-all", "--output", "json"]);
+        let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((code, &answer["same"]), (Some(1), &false.into()), "{style:?}");
+        let difference = &answer["differences"][0];
+        assert_eq!(difference["service"], "default/web-1:t", "{style:?}: {difference}");
+        assert_eq!(difference["kubeProxy"]["endpoints"][0]["masqueraded"], false, "{style:?}: {difference}");
+        assert_eq!(difference["ferroproxy"]["endpoints"][0]["masqueraded"], true, "{style:?}: {difference}");
+        // A Service kube-proxy has not heard of, and one it has not forgotten.
+        scene.write("two", &service(2, "ports: [{name: t, port: 80, protocol: TCP}]"));
+        scene.remove("web");
+        let (code, text) = verify(&scene, &[]);
+        assert_eq!(code, Some(1), "{style:?}");
+        assert!(
+            text.contains("default/web-2:t, 10.96.0.2:80/tcp") && text.contains("default/web-1:t"),
+            "{style:?}: {text}"
+        );
+    }
+}
+
+#[test]
+fn without_kube_proxys_rules_there_is_nothing_to_compare() {
+    if !netns::is_possible() {
+        return;
+    }
+    let scene = Scene::laid(1, &[], &[]);
+    assert_eq!(verify(&scene, &[]).0, Some(2));
+    assert_eq!(cleanup(&scene), (Some(0), "nothing of kube-proxy's to clean up\n".to_owned()));
+}
+
+/// Rules of others, kubelet's chains among them.
+const OTHERS: &str = "*mangle\n:KUBE-IPTABLES-HINT - [0:0]\n:KUBE-KUBELET-CANARY - [0:0]\nCOMMIT\n\
+    *filter\n:KUBE-FIREWALL - [0:0]\n:DOCKER-USER - [0:0]\n-A INPUT -j KUBE-FIREWALL\n-A FORWARD -j DOCKER-USER\n-A KUBE-FIREWALL -m mark --mark 0x8000/0x8000 -j DROP\nCOMMIT\n\
+    *nat\n:CNI-HOSTPORT - [0:0]\n-A PREROUTING -p tcp -m tcp --dport 8443 -j CNI-HOSTPORT\nCOMMIT\n";
+
+#[test]
+fn cleanup_takes_kube_proxys_chains_and_nobody_elses_in_both_variants() {
+    if !netns::is_possible() || !has_iptables() {
+        return;
+    }
+    let scene = Scene::laid(1, &[], &[]);
+    scene
+        .lab
+        .nft("table inet mine { chain c { type filter hook input priority 0; ct state new accept\n }\n }\n")
+        .expect("loaded");
+    let styles = [Style::IptablesNft, Style::IptablesLegacy];
+    let all = || styles.map(|style| [0, 1].map(|family| kube_proxy::saved(&scene.lab, style, family)));
+    for style in styles {
+        (0..2).for_each(|family| kube_proxy::restore(&scene.lab, style, family, OTHERS));
+    }
+    let before = all();
+    for style in Style::ALL {
+        kube_proxy::write(&scene.lab, style, &[0]);
+    }
+    let full = all();
+    let (code, text) = scene.ferroproxy(&["cleanup", "--kube-proxy", "--dry-run"]);
+    assert_eq!((code, all()), (Some(0), full), "a dry run removes nothing");
+    for line in
+        ["would remove table ip kube-proxy", "filter: chain KUBE-FORWARD", "nat: chain KUBE-SEP-AAAAAAAAAAAAAAAA"]
+    {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    let (code, text) = cleanup(&scene);
+    assert_eq!(code, Some(0), "{text}");
+    for (removed, family) in
+        [("table ip kube-proxy", 4), ("table ip6 kube-proxy", 6), ("iptables-legacy", 4), ("ip6tables-nft", 6)]
+    {
+        assert!(text.contains(removed), "IPv{family}: {removed} in\n{text}");
+    }
+    assert_eq!(all(), before, "everything else as it was");
+    let ruleset = scene.lab.nft_ruleset().expect("nft lists");
+    assert!(ruleset.contains("table inet mine") && !ruleset.contains("kube-proxy"), "{ruleset}");
+}
+
+#[test]
+fn a_rule_that_leads_to_kube_proxys_chain_keeps_the_chain_empty_and_is_named() {
+    if !netns::is_possible() || !has_iptables() {
+        return;
+    }
+    let scene = Scene::laid(1, &[], &[]);
+    kube_proxy::write(&scene.lab, Style::IptablesNft, &[0]);
+    let foreign = "*nat\n:CNI-HOSTPORT - [0:0]\n-A CNI-HOSTPORT -s 10.1.0.0/16 -j KUBE-MARK-MASQ\nCOMMIT\n";
+    kube_proxy::restore(&scene.lab, Style::IptablesNft, 0, foreign);
+    let output = scene.lab.run(BINARY, &["cleanup", "--kube-proxy"]).expect("it runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("-A CNI-HOSTPORT -s 10.1.0.0/16 -j KUBE-MARK-MASQ"), "{stderr}");
+    let saved = kube_proxy::saved(&scene.lab, Style::IptablesNft, 0);
+    let kube: Vec<&String> = saved.iter().filter(|line| line.contains("KUBE-")).collect();
+    assert_eq!(kube, [":KUBE-MARK-MASQ -", "-A CNI-HOSTPORT -s 10.1.0.0/16 -j KUBE-MARK-MASQ"]);
+}
+
+/// A process of this name in the lab's node.
+fn called_kube_proxy(scene: &Scene) -> std::process::Child {
+    let program = scene.dir.path().join("kube-proxy");
+    std::fs::copy("/bin/sleep", &program).expect("copied");
+    let spawn = || std::process::Command::new(&program).arg("600").spawn();
+    scene.lab.space(Place::Node).run(spawn).expect("entered").expect("it starts")
+}
+
+#[test]
+fn a_running_kube_proxy_keeps_its_rules_unless_forced() {
+    if !netns::is_possible() {
+        return;
+    }
+    let scene = Scene::laid(1, &[], &[]);
+    kube_proxy::write(&scene.lab, Style::Nftables, &[0]);
+    let mut child = called_kube_proxy(&scene);
+    let run = |args: &[&str]| {
+        let output = scene.lab.run(BINARY, args).expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    scene.wait_for("the process to have its name", |_| run(&["cleanup", "--kube-proxy"]).0 == Some(2));
+    let (_, stderr) = run(&["cleanup", "--kube-proxy"]);
+    assert!(stderr.contains("is called kube-proxy") && stderr.contains("Nothing was removed"), "{stderr}");
+    assert!(scene.lab.nft_ruleset().expect("nft lists").contains("kube-proxy"));
+    let (code, stderr) = run(&["cleanup", "--kube-proxy", "--force"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("a kube-proxy runs here"), "{stderr}");
+    assert!(!scene.lab.nft_ruleset().expect("nft lists").contains("kube-proxy"));
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+}
+
+#[test]
+fn what_cannot_be_removed_for_lack_of_a_binary_is_an_error_and_what_is_not_there_is_none() {
+    if !netns::is_possible() || !has_iptables() {
+        return;
+    }
+    let scene = Scene::laid(1, &[], &[]);
+    // In a mount namespace whose directory of binaries is empty.
+    let bare = |args: &[&str]| {
+        let hidden = "mount -t tmpfs none /usr/sbin && exec \"$0\" \"$@\"";
+        let output =
+            scene.lab.run("unshare", &[&["-m", "sh", "-c", hidden, BINARY][..], args].concat()).expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, stderr) = bare(&["cleanup", "--kube-proxy"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("no iptables-nft here, and none of kube-proxy's chains"), "{stderr}");
+    kube_proxy::write(&scene.lab, Style::IptablesNft, &[0]);
+    let (code, stderr) = bare(&["cleanup", "--kube-proxy"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("there is no iptables-nft-restore") && stderr.contains("install iptables"), "{stderr}");
+    kube_proxy::write(&scene.lab, Style::IptablesLegacy, &[0]);
+    let (code, stderr) = bare(&["cleanup", "--kube-proxy"]);
+    assert!(code == Some(2) && stderr.contains("iptables-legacy is missing"), "{stderr}");
+}
+
+#[test]
+fn an_interface_called_kube_ipvs0_goes_if_kube_proxy_made_it() {
+    if !netns::is_possible() {
+        return;
+    }
+    let netns = Netns::new("ipvs");
+    let link = |args: &[&str]| program(&netns, "ip", &[&["link"][..], args].concat());
+    let there = || link(&["show", "kube-ipvs0"]).code == Some(0);
+    // Of another kind: somebody else's.
+    assert_eq!(link(&["add", "kube-ipvs0", "type", "veth", "peer", "name", "peer0"]).code, Some(0));
+    let ended = program(&netns, BINARY, &["cleanup", "--kube-proxy"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("kube-ipvs0 is no dummy interface") && there(), "{ended:?}");
+    let removed = netns.enter(|| ferroproxy::peer::link::remove("kube-ipvs0"));
+    assert!(removed.expect("removed") && !there());
+    if link(&["add", "kube-ipvs0", "type", "dummy"]).code != Some(0) {
+        eprintln!("\n*** NOT RUN in part: this kernel has no dummy interfaces ***\n");
+        return;
+    }
+    assert_eq!(program(&netns, BINARY, &["cleanup", "--kube-proxy"]).code, Some(0));
+    assert!(!there());
+}
+
+#[test]
+fn check_tells_what_would_break_and_says_so_by_its_exit_code() {
+    if !netns::is_possible() {
+        return;
+    }
+    let scene = Scene::laid(1, &[], &[]);
+    let check = |body: &str, more: &[&str]| {
+        let file = scene.dir.path().join("config.conf");
+        let head =
+            "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nclusterCIDR: 10.244.0.0/16\n";
+        std::fs::write(&file, format!("{head}{body}")).expect("written");
+        let file = file.to_string_lossy().into_owned();
+        scene.ferroproxy(&[&["migrate", "check", "--config", &file][..], more].concat())
+    };
+    let (code, text) = check("mode: nftables\n", &[]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = check("mode: ipvs\n", &["--output", "json"]);
+    let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((code, &answer["breaks"]), (Some(1), &true.into()), "{text}");
+    let (code, text) = check(
+        "mode: iptables\niptables: {localhostNodePorts: false}\nnodePortAddresses: [primary]\n",
+        &["--proxy-mode", "nftables"],
+    );
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(check("mode: [\n", &[]).0, Some(2));
+    if has_iptables() {
+        kube_proxy::write(&scene.lab, Style::IptablesNft, &[0]);
+        kube_proxy::restore(&scene.lab, Style::IptablesNft, 0, "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n");
+        let (code, text) = check("mode: nftables\n", &[]);
+        assert!(code == Some(1) && text.contains("forward-policy") && text.contains("stale-rules"), "{text}");
+    }
+}
