@@ -42,7 +42,7 @@ pub fn find() -> io::Result<Vec<Left>> {
         found.extend(nft.read(family)?.map(|table| Left { family, kind: Kind::Nftables(table) }));
         for programs in iptables::programs(family) {
             let save = programs.save()?;
-            if save.has_kube_proxy() {
+            if save.serves() {
                 found.push(Left { family, kind: Kind::Iptables(Own(save), programs.name()) });
             }
         }

@@ -35,6 +35,11 @@ impl Save {
         names.any(|(table, chain)| super::is_of_kube_proxy(table, chain))
     }
 
+    /// Whether packets to Services pass chains of kube-proxy's here. A chain that somebody else holds on to stays after a cleanup.
+    pub fn serves(&self) -> bool {
+        self.chain("nat", "KUBE-SERVICES").is_some()
+    }
+
     /// Whether the ipvs mode wrote them.
     pub fn is_ipvs(&self) -> bool {
         self.chain("nat", "KUBE-LOAD-BALANCER").is_some()
@@ -84,6 +89,8 @@ mod tests {
         );
         assert_eq!(save.chain("nat", "PREROUTING").unwrap().rules, [rule("-j KUBE-SERVICES")]);
         assert_eq!(save.chain("filter", "FORWARD").unwrap().policy.as_deref(), Some("DROP"));
-        assert!(save.has_kube_proxy() && !save.is_ipvs());
+        assert!(save.has_kube_proxy() && save.serves() && !save.is_ipvs());
+        let held = parse("*nat\n:KUBE-MARK-MASQ - [0:0]\nCOMMIT\n");
+        assert!(held.has_kube_proxy() && !held.serves());
     }
 }

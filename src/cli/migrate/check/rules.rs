@@ -74,7 +74,7 @@ fn referring(name: &str, save: &Save) -> Vec<Finding> {
 }
 
 fn stale(asked: &Asked<'_>, name: &str, save: &Save) -> Option<Finding> {
-    (save.has_kube_proxy() && asked.kube_proxy == "nftables").then(|| {
+    (cut(save).is_some() && asked.kube_proxy == "nftables").then(|| {
         Finding::new(
             "stale-rules",
             Note,

@@ -134,8 +134,8 @@ fn a_forward_policy_of_drop_that_kube_proxy_made_up_for_breaks() {
 
 #[test]
 fn a_rule_of_others_that_leads_to_kube_proxys_chains_breaks() {
-    let text =
-        "*nat\n:CNI-HOSTPORT - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n-A CNI-HOSTPORT -p tcp -j KUBE-MARK-MASQ\nCOMMIT\n";
+    let text = "*nat\n:CNI-HOSTPORT - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n-A CNI-HOSTPORT -p tcp -j KUBE-MARK-MASQ\n\
+                -A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000\nCOMMIT\n";
     assert_eq!(found(NFTABLES, &[], &with_rules(text)), [("foreign-reference", Breaks), ("stale-rules", Note)]);
 }
 
