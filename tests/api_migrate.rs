@@ -86,6 +86,8 @@ fn cluster(kubeconfig: PathBuf) -> Cluster {
     cluster.service("inside", spec(json!({"type": "ClusterIP", "internalTrafficPolicy": "Local"})), 2);
     cluster.service("single", spec(json!({})), 1);
     cluster.service("idle", spec(json!({})), 0);
+    cluster.service("sticky", spec(json!({"sessionAffinity": "ClientIP"})), 3);
+    cluster.service("stuck", spec(json!({"sessionAffinity": "ClientIP", "externalTrafficPolicy": "Local"})), 2);
     let ranges = json!(["198.51.100.0/24", "10.244.0.0/16", "2001:db8:9::/48"]);
     cluster.service("guarded", spec(json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ranges})), 2);
     let status =

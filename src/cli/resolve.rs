@@ -85,6 +85,8 @@ pub struct Written {
     pub(crate) unknown: Vec<String>,
     /// The mode ferroproxy would run in, or why it would not.
     pub(crate) mode: Result<ProxyMode, ConfigError>,
+    /// Settings of the section of another mode, a sentence each.
+    pub(crate) without_effect: Vec<String>,
     /// The values, or what is wrong with them.
     pub(crate) lowered: Result<Lowered, ConfigError>,
 }
@@ -99,12 +101,13 @@ pub fn written(args: &ConfigArgs) -> Result<Written, ConfigError> {
         Some(path) => read(path, false, &mut unknown)?,
         None => from_flags::configuration(args).map_err(|errors| by_flag(errors, args))?,
     };
-    let mut filled = file.clone();
-    fill(&mut filled);
-    let lowered = lower(&filled).map_err(|errors| by_flag(errors, args));
-    let mut as_run = file.clone();
-    as_run.mode = Some(as_run.mode.unwrap_or_default());
-    Ok(Written { mode: mode(&as_run, args, &mut Vec::new()), file, unknown, lowered })
+    let mut as_run = KubeProxyConfiguration { mode: Some(file.mode.clone().unwrap_or_default()), ..file.clone() };
+    let mode = mode(&as_run, args, &mut Vec::new()).map(|(mode, _)| mode);
+    as_run.mode = Some(mode.as_ref().copied().unwrap_or_default().name().to_owned());
+    let without_effect = sections_without_effect(&as_run);
+    fill(&mut as_run);
+    let lowered = lower(&as_run).map_err(|errors| by_flag(errors, args));
+    Ok(Written { file, unknown, mode, without_effect, lowered })
 }
 
 impl Written {

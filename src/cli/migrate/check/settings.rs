@@ -224,7 +224,7 @@ fn without_effect(asked: &Asked<'_>) -> Vec<Finding> {
             "copy it to the nftables section",
         )
     };
-    crate::cli::config::sections_without_effect(asked.file()).into_iter().map(told).collect()
+    asked.written.without_effect.iter().cloned().map(told).collect()
 }
 
 /// An address that others can send to.
