@@ -227,6 +227,21 @@ fn cleanup_takes_kube_proxys_chains_and_nobody_elses_in_both_variants() {
 }
 
 #[test]
+fn chains_that_ferroproxy_has_taken_over_in_iptables_mode_stay() {
+    if !netns::is_possible() || !has_iptables() {
+        return;
+    }
+    let scene = Scene::laid(1, &[], &[]);
+    kube_proxy::write(&scene.lab, Style::IptablesNft, &[0]);
+    let hint = "*mangle\n:FERROPROXY-HINT - [0:0]\nCOMMIT\n";
+    (0..2).for_each(|family| kube_proxy::restore(&scene.lab, Style::IptablesNft, family, hint));
+    let before = kube_proxy::saved(&scene.lab, Style::IptablesNft, 0);
+    assert_eq!(cleanup(&scene), (Some(0), "nothing of kube-proxy's to clean up\n".to_owned()));
+    assert_eq!(kube_proxy::saved(&scene.lab, Style::IptablesNft, 0), before);
+    assert_eq!(verify(&scene, &[]).0, Some(2), "ferroproxy's own rules are nothing to compare with");
+}
+
+#[test]
 fn a_rule_that_leads_to_kube_proxys_chain_keeps_the_chain_empty_and_is_named() {
     if !netns::is_possible() || !has_iptables() {
         return;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use super::iptables::{self, Cut, Programs, Variant, is_of_kube_proxy};
+use super::iptables::{self, Cut, OF_FERROPROXY, Programs, Variant, is_of_kube_proxy};
 use super::link;
 use super::nft::{Nft, TABLE};
 use crate::model::Family;
@@ -69,6 +69,11 @@ impl Remains {
         let programs = iptables::programs(family);
         for programs in &programs {
             match programs.save() {
+                Ok(save) if save.is_ferroproxys() => {
+                    let remark =
+                        "has chains of kube-proxy's names that are ferroproxy's own, in iptables mode: they stay";
+                    self.remarks.push(format!("{} {remark}", programs.name()));
+                }
                 Ok(save) => {
                     let cut = iptables::cut(&save);
                     self.pieces.extend(cut.map(|cut| Piece::Chains(programs.clone(), cut)));
@@ -90,6 +95,9 @@ impl Remains {
     /// iptables-nft's chains can be seen without its binaries.
     fn without_nft_variant(&mut self, family: Family, nft: &mut Nft) -> io::Result<()> {
         let binary = binary(family, "-nft");
+        if nft.chain_names(family, "mangle")?.iter().any(|chain| chain == OF_FERROPROXY) {
+            return Ok(());
+        }
         for table in ["nat", "filter", "mangle"] {
             let mut chains = nft.chain_names(family, table)?.into_iter();
             if let Some(chain) = chains.find(|chain| is_of_kube_proxy(table, chain)) {

@@ -108,6 +108,7 @@ impl Report {
         let verdict = match (self.differences.len(), self.unread.len()) {
             (0, 0) => "the same".to_owned(),
             (0, unread) => format!("the same as far as it could be judged ({unread} could not)"),
+            (1, _) => "1 difference".to_owned(),
             (differences, _) => format!("{differences} differences"),
         };
         let (rules, frontends, questions) = (self.rules.join(", "), self.frontends, self.questions);
@@ -165,23 +166,70 @@ fn words(side: &Side, other: &Side) -> String {
 
 /// The endpoints by name if they are few, else those that the other side does not have just so.
 fn delivered(answer: &Answer, count: usize, other: &Answer) -> String {
-    let others: BTreeMap<&EndpointAddr, bool> = other.endpoints().collect();
-    let all = |wanted| answer.endpoints().all(|(_, masqueraded)| masqueraded == wanted);
-    let uniform = all(true) || all(false);
+    let (uniform, others) = (uniformly(answer), other.endpoints().collect::<BTreeMap<&EndpointAddr, bool>>());
     let name = |(to, masqueraded): (&EndpointAddr, bool)| match (uniform, masqueraded) {
-        (false, true) => format!("{to} masqueraded"),
+        (None, true) => format!("{to} masqueraded"),
         _ => to.to_string(),
     };
-    let source = if all(true) { ", masqueraded" } else { "" };
+    let source = if uniform == Some(true) { ", masqueraded" } else { "" };
     if count <= MOST_NAMED {
         let names: Vec<String> = answer.endpoints().map(name).collect();
         return format!("{}{source}", names.join(", "));
     }
-    let only: Vec<String> = answer.endpoints().filter(|(to, _)| !others.contains_key(to)).map(name).collect();
+    // Where a whole side is masqueraded and the other is not, that is said once.
+    let by_address = uniform.is_some() && uniformly(other).is_some();
+    let is_alike =
+        |to: &EndpointAddr, masqueraded| others.get(to).is_some_and(|theirs| by_address || *theirs == masqueraded);
+    let only: Vec<String> =
+        answer.endpoints().filter(|(to, masqueraded)| !is_alike(to, *masqueraded)).map(name).collect();
     let only = match only.len() {
         0 => String::new(),
-        1..=MOST_NAMED => format!("; not the other's: {}", only.join(", ")),
-        many => format!("; not the other's: {many} of them, such as {}", only[0]),
+        1..=MOST_NAMED => format!("; unlike the other: {}", only.join(", ")),
+        many => format!("; unlike the other: {many} of them, such as {}", only[0]),
     };
     format!("{count} endpoints{source}{only}")
+}
+
+/// Whether all packets are masqueraded, or none; `None` when some are.
+fn uniformly(answer: &Answer) -> Option<bool> {
+    let mut all = answer.endpoints().map(|(_, masqueraded)| masqueraded);
+    let first = all.next()?;
+    all.all(|masqueraded| masqueraded == first).then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(ports: std::ops::Range<u16>, masqueraded: impl Fn(u16) -> bool) -> Side {
+        let endpoint = |port| (EndpointAddr { ip: [10, 0, 0, 1].into(), port }, masqueraded(port));
+        Side::Answer(Answer::Delivered(ports.map(endpoint).collect()))
+    }
+
+    #[test]
+    fn few_endpoints_are_named_and_of_many_those_that_differ() {
+        assert_eq!(words(&to(1..3, |_| true), &to(1..2, |_| true)), "10.0.0.1:1, 10.0.0.1:2, masqueraded");
+        assert_eq!(words(&to(1..10, |_| false), &to(1..9, |_| false)), "9 endpoints; unlike the other: 10.0.0.1:9");
+        assert_eq!(words(&to(1..10, |_| true), &to(1..10, |_| false)), "9 endpoints, masqueraded");
+        let one = to(1..10, |port| port == 4);
+        assert_eq!(words(&one, &to(1..10, |_| false)), "9 endpoints; unlike the other: 10.0.0.1:4 masqueraded");
+        assert_eq!(words(&to(1..10, |_| false), &one), "9 endpoints; unlike the other: 10.0.0.1:4");
+    }
+
+    #[test]
+    fn answers_that_differ_alike_are_told_once() {
+        let mut collector = Collector::default();
+        collector.compare(|| "a pod".to_owned(), to(1..2, |_| false), Side::Answer(Answer::Refused));
+        collector.compare(|| "outside".to_owned(), to(1..2, |_| false), Side::Answer(Answer::Refused));
+        collector.compare(|| "the node".to_owned(), to(1..2, |_| true), to(1..2, |_| true));
+        let differences = collector.finish(Some("ns/web"), "10.96.0.1:80/tcp").collect();
+        let report =
+            Report { rules: vec!["rules".to_owned()], frontends: 1, questions: 3, differences, unread: Vec::new() };
+        assert_eq!(
+            report.text(),
+            "ns/web, 10.96.0.1:80/tcp\n  from a pod; outside\n    kube-proxy: 10.0.0.1:1\n    ferroproxy: refused\n\
+             1 difference: 1 frontends, 3 packets asked about; rules\n"
+        );
+        assert!(!report.is_same());
+    }
 }

@@ -1,11 +1,11 @@
 //! Which packets kube-proxy's rules and ours are asked about.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::cli::explain::question::{around, external, interface, node, pod, pods};
+use crate::cli::explain::question::{around, cluster_network, external, interface, node, pod, pods};
 use crate::compile::Compiler;
 use crate::compile::claims;
 use crate::compile::walk::Environment;
@@ -13,6 +13,8 @@ use crate::model::{Config, Family, Service, ServicePortName};
 use crate::peer::{Frontend, Left, Packet};
 use crate::state::Snapshot;
 
+/// So many addresses of a network are looked at for one that nobody has.
+const FEW: usize = 1024;
 /// Of a frontend's permitted sources so many are asked for.
 const MOST_SOURCES: usize = 16;
 
@@ -33,6 +35,8 @@ pub(super) struct Scene<'a> {
     pub(super) around: Environment,
     /// Endpoints on this node that are not the node itself.
     pods: BTreeSet<IpAddr>,
+    /// All endpoints anywhere.
+    endpoints: BTreeSet<IpAddr>,
 }
 
 /// What to ask of some rules of kube-proxy's, for all frontends alike.
@@ -52,7 +56,9 @@ pub(super) struct Known<'a> {
 
 impl<'a> Scene<'a> {
     pub(super) fn new(config: &'a Config, snapshot: &'a Snapshot, compiler: &'a Compiler) -> Scene<'a> {
-        Scene { config, snapshot, compiler, around: around(config, snapshot), pods: pods(config, snapshot) }
+        let slices = snapshot.services.values().flat_map(|entry| entry.slices.values());
+        let endpoints = slices.flat_map(|slice| &slice.endpoints).map(|endpoint| endpoint.address).collect();
+        Scene { config, snapshot, compiler, around: around(config, snapshot), pods: pods(config, snapshot), endpoints }
     }
 
     /// The frontends ferroproxy would serve in a family.
@@ -75,7 +81,8 @@ impl<'a> Scene<'a> {
     /// One of each kind: who is local to the cluster (to each of the two proxies), the node, and who is outside.
     fn senders(&self, family: Family, left: &Left) -> Vec<(String, IpAddr)> {
         let (config, snapshot) = (self.config, self.snapshot);
-        let own = pod(config, snapshot, family);
+        let network = cluster_network(config, snapshot, family);
+        let own = network.and_then(|net| self.free(last(net))).or_else(|| pod(config, snapshot, family));
         let on_interface =
             || self.around.local_addresses.iter().copied().find(|ip| Family::of(*ip) == family && is_usual(*ip));
         let mut senders: Vec<(String, IpAddr)> = Vec::new();
@@ -84,15 +91,17 @@ impl<'a> Scene<'a> {
         senders.push(("outside".to_owned(), external(family)));
         for net in left.local_networks().into_iter().filter(|net| Family::of_net(*net) == family) {
             // Both ends of what kube-proxy takes for the cluster, unless ours is asked for anyway.
-            for ip in [after(net), before_last(net)]
-                .into_iter()
-                .flatten()
-                .filter(|ip| Some(*ip) != own && !self.around.is_local(*ip))
+            for ip in [self.free(first(net)), self.free(last(net))].into_iter().flatten().filter(|ip| Some(*ip) != own)
             {
                 senders.push((format!("{POD} at {ip}"), ip));
             }
         }
         senders
+    }
+
+    /// The first of some addresses that nobody has: an endpoint that reaches itself is a story of its own.
+    fn free(&self, mut candidates: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
+        candidates.find(|ip| !self.endpoints.contains(ip) && !self.around.is_local(*ip))
     }
 
     /// Endpoints of the service on this node: do they reach themselves?
@@ -190,15 +199,16 @@ fn is_usual(ip: IpAddr) -> bool {
     }
 }
 
-/// The second address of a network.
-fn after(net: IpNet) -> Option<IpAddr> {
-    net.hosts().next()
+/// Addresses of a network, from the second on.
+fn first(net: IpNet) -> impl Iterator<Item = IpAddr> {
+    net.hosts().take(FEW)
 }
 
-/// The last but one of a network.
-fn before_last(net: IpNet) -> Option<IpAddr> {
-    match net.broadcast() {
-        IpAddr::V4(ip) => ip.to_bits().checked_sub(1).map(|bits| std::net::Ipv4Addr::from_bits(bits).into()),
-        IpAddr::V6(ip) => ip.to_bits().checked_sub(1).map(|bits| std::net::Ipv6Addr::from_bits(bits).into()),
-    }
+/// Addresses of a network, from the last but one back.
+fn last(net: IpNet) -> impl Iterator<Item = IpAddr> {
+    let back = move |by: usize| match net.broadcast() {
+        IpAddr::V4(ip) => ip.to_bits().checked_sub(by as u32).map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits))),
+        IpAddr::V6(ip) => ip.to_bits().checked_sub(by as u128).map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits))),
+    };
+    (1..FEW).map_while(back).take_while(move |ip| net.contains(ip))
 }

@@ -37,6 +37,9 @@ const CHAINS: &[(&str, &[&str])] = &[
     ("mangle", &["KUBE-PROXY-CANARY"]),
 ];
 
+/// Stands in the mangle table where chains of these names are ferroproxy's own, in its iptables mode.
+pub(in crate::peer) const OF_FERROPROXY: &str = "FERROPROXY-HINT";
+
 /// How the names of the nat chains of one service or endpoint begin.
 const OF_SERVICES: [&str; 5] = ["KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-"];
 

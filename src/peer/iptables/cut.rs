@@ -19,6 +19,9 @@ pub struct Cut {
 
 /// The removal; `None` when nothing of kube-proxy is there.
 pub fn cut(save: &Save) -> Option<Cut> {
+    if save.is_ferroproxys() {
+        return None;
+    }
     let mut cut = Cut { text: String::new(), removed: Vec::new(), referring: Vec::new() };
     for (table, chains) in &save.tables {
         let ours: BTreeSet<&str> =
@@ -108,6 +111,8 @@ mod tests {
 
     #[test]
     fn where_kube_proxy_left_nothing_there_is_nothing_to_do() {
+        let ours = "*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n*mangle\n:FERROPROXY-HINT - [0:0]\nCOMMIT\n";
+        assert_eq!(super::cut(&parse(ours)), None, "ferroproxy's, in iptables mode");
         assert_eq!(super::cut(&parse("*filter\n:INPUT ACCEPT [0:0]\n:KUBE-FIREWALL - [0:0]\nCOMMIT\n")), None);
     }
 }

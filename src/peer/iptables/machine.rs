@@ -64,7 +64,8 @@ impl<'a> Machine<'a, '_, '_> {
         let save: &'a Save = self.save;
         let Some(chain) = save.chain(self.table, name) else { return Ok(None) };
         let is_built_in = chain.policy.is_some();
-        for rule in &chain.rules {
+        // No rule but the last that is passed rewrites the destination.
+        for rule in chain.candidates(self.flow.packet.destination, self.flow.packet.port) {
             if (is_built_in && !self.counts(name, rule)) || !self.all_hold(name, rule)? {
                 continue;
             }

@@ -9,6 +9,7 @@ mod parse;
 mod programs;
 mod rule;
 
+pub(super) use chains::OF_FERROPROXY;
 pub use chains::is_of_kube_proxy;
 pub use cut::{Cut, cut};
 pub use forward::{ForwardVerdict, forward};

@@ -1,8 +1,10 @@
 //! What `iptables-save` prints, as tables of chains.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 
-use super::rule::{Rule, rule};
+use super::chains::OF_FERROPROXY;
+use super::rule::{Match, Rule, rule};
 
 /// All tables of one family, as printed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,6 +19,44 @@ pub(super) struct Chain {
     pub(super) policy: Option<String>,
     /// Its rules in order.
     pub(super) rules: Vec<Rule>,
+    /// Which of them can match by what they ask of the packet first.
+    index: Index,
+}
+
+/// The numbers of rules that ask for one address, else for one port, else for neither. A chain may have a rule for each of thousands of frontends.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Index {
+    by_address: HashMap<IpAddr, Vec<usize>>,
+    by_port: HashMap<u16, Vec<usize>>,
+    others: Vec<usize>,
+}
+
+impl Chain {
+    fn push(&mut self, rule: Rule) {
+        let number = self.rules.len();
+        let asks = |condition: &Match| match condition {
+            Match::Destination(net, true) if net.prefix_len() == net.max_prefix_len() => Some((Some(net.addr()), None)),
+            Match::DestinationPort(low, high, true) if low == high => Some((None, Some(*low))),
+            _ => None,
+        };
+        let asked: Vec<_> = rule.matches.iter().filter_map(asks).collect();
+        let address = asked.iter().find_map(|(address, _)| *address);
+        match (address, asked.iter().find_map(|(_, port)| *port)) {
+            (Some(address), _) => self.index.by_address.entry(address).or_default().push(number),
+            (None, Some(port)) => self.index.by_port.entry(port).or_default().push(number),
+            (None, None) => self.index.others.push(number),
+        }
+        self.rules.push(rule);
+    }
+
+    /// The rules that may match a packet to this address and port, in order.
+    pub(super) fn candidates(&self, address: IpAddr, port: u16) -> impl Iterator<Item = &Rule> {
+        let Index { by_address, by_port, others } = &self.index;
+        let exact = by_address.get(&address).into_iter().chain(by_port.get(&port)).flatten();
+        let mut numbers: Vec<usize> = exact.chain(others).copied().collect();
+        numbers.sort_unstable();
+        numbers.into_iter().filter_map(|number| self.rules.get(number))
+    }
 }
 
 impl Save {
@@ -29,15 +69,23 @@ impl Save {
         self.chain(table, chain).map_or(&[], |chain| &chain.rules)
     }
 
+    /// Whether ferroproxy has taken the chains over, in its iptables mode.
+    pub fn is_ferroproxys(&self) -> bool {
+        self.chain("mangle", OF_FERROPROXY).is_some()
+    }
+
     /// Whether kube-proxy has chains here.
     pub fn has_kube_proxy(&self) -> bool {
+        if self.is_ferroproxys() {
+            return false;
+        }
         let mut names = self.tables.iter().flat_map(|(table, chains)| chains.keys().map(move |chain| (table, chain)));
         names.any(|(table, chain)| super::is_of_kube_proxy(table, chain))
     }
 
     /// Whether packets to Services pass chains of kube-proxy's here. A chain that somebody else holds on to stays after a cleanup.
     pub fn serves(&self) -> bool {
-        self.chain("nat", "KUBE-SERVICES").is_some()
+        !self.is_ferroproxys() && self.chain("nat", "KUBE-SERVICES").is_some()
     }
 
     /// Whether the ipvs mode wrote them.
@@ -57,13 +105,13 @@ pub fn parse(text: &str) -> Save {
         } else if let Some(chain) = line.strip_prefix(':') {
             let mut words = chain.split(' ');
             let (name, policy) = (words.next().unwrap_or_default(), words.next().unwrap_or("-"));
-            let chain = Chain { policy: (policy != "-").then(|| policy.to_owned()), rules: Vec::new() };
+            let chain = Chain { policy: (policy != "-").then(|| policy.to_owned()), ..Chain::default() };
             save.tables.entry(table.clone()).or_default().insert(name.to_owned(), chain);
         } else if let Some((chain, text)) =
             without_counters(line).strip_prefix("-A ").and_then(|rest| rest.split_once(' '))
         {
             let chains = save.tables.entry(table.clone()).or_default();
-            chains.entry(chain.to_owned()).or_default().rules.push(rule(text.trim_end()));
+            chains.entry(chain.to_owned()).or_default().push(rule(text.trim_end()));
         }
     }
     save
@@ -82,6 +130,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_rules_that_may_match_are_tried_and_in_order() {
+        let lines = [
+            "-d 10.0.0.1/32 -p tcp -m tcp --dport 80 -j a",
+            "-p tcp -m tcp --dport 81 -j b",
+            "-j c",
+            "-d 10.0.0.0/8 -j d",
+            "! -d 10.0.0.1/32 -j e",
+        ];
+        let text: String = lines.iter().map(|line| format!("-A X {line}\n")).collect();
+        let save = parse(&format!("*nat\n:X - [0:0]\n{text}COMMIT\n"));
+        let tried = |last: u8, port| {
+            let rules = save.chain("nat", "X").unwrap().candidates([10, 0, 0, last].into(), port);
+            rules.map(|rule| rule.target.chain().unwrap_or_default().to_owned()).collect::<Vec<_>>().concat()
+        };
+        assert_eq!([tried(1, 80), tried(1, 81), tried(2, 80)], ["acde", "abcde", "cde"]);
+    }
+
+    #[test]
     fn tables_chains_and_rules_are_told_apart() {
         let save = parse(
             "# made up\n*nat\n:PREROUTING ACCEPT [1:2]\n:KUBE-SERVICES - [0:0]\n[3:4] -A PREROUTING -j KUBE-SERVICES\nCOMMIT\n\
@@ -92,5 +158,7 @@ mod tests {
         assert!(save.has_kube_proxy() && save.serves() && !save.is_ipvs());
         let held = parse("*nat\n:KUBE-MARK-MASQ - [0:0]\nCOMMIT\n");
         assert!(held.has_kube_proxy() && !held.serves());
+        let ours = parse("*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n*mangle\n:FERROPROXY-HINT - [0:0]\nCOMMIT\n");
+        assert!(ours.is_ferroproxys() && !ours.has_kube_proxy() && !ours.serves());
     }
 }
