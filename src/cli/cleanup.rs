@@ -19,8 +19,8 @@ pub(super) use kube_proxy::kube_proxy;
 /// Removes both tables, in one transaction. Nothing to remove is fine. A dry run says what would go.
 pub(super) fn cleanup(dry_run: bool) -> anyhow::Result<u8> {
     let mut netlink = Netlink::open().context("cannot clean up")?;
-    // A running ferroproxy would write everything anew at once.
-    let _lock = Lock::take(Duration::ZERO).context("cannot clean up")?;
+    // A running ferroproxy would write everything anew at once; to look beside one is fine.
+    let _lock = if dry_run { None } else { Some(Lock::take(Duration::ZERO).context("cannot clean up")?) };
     let live = netlink.read_back().context("cannot read the kernel's rules")?;
     let removal = |family| live.get(family).as_ref().map(|_| Op::DeleteTable).into_iter().collect();
     let transaction = Transaction { families: PerFamily::from_fn(removal) };
