@@ -165,3 +165,24 @@ fn diff_is_told_by_service_and_as_a_transaction() {
     place.netns.nft_load(&diff(&["--output", "nft"]).stdout);
     assert_eq!((diff(&[]).code, diff(&["--output", "nft"]).stdout.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn init_only_prepares_the_node_beside_a_running_process_and_writes_no_rule() {
+    let Some(place) = Place::new() else { return };
+    let daemon = place.run(&[]);
+    daemon.wait_ready();
+    let before = place.netns.nft_list();
+    place.put("other", &WEB.replace("web", "other").replace("10.96.0.1", "10.96.0.2"));
+    daemon.wait_for("the change", || place.netns.nft_list() != before);
+    let before = place.netns.nft_list();
+    let timeouts = ["--conntrack-tcp-timeout-established", "2h", "--conntrack-tcp-timeout-close-wait", "77s"];
+    let manifests = place.manifests();
+    let args = [&["run", "--init-only", "--manifests", &manifests, "--hostname-override", "n"], &timeouts[..]].concat();
+    let ended = ferroproxy(&place.netns, &args);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for (name, value) in [("established", "7200"), ("close_wait", "77")] {
+        let file = format!("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_{name}");
+        assert_eq!(support::daemon::program(&place.netns, "cat", &[&file]).stdout.trim(), value, "{ended:?}");
+    }
+    assert_eq!(place.netns.nft_list(), before);
+}

@@ -189,6 +189,10 @@ impl<T: Target> Engine<T> {
     fn update(&mut self, snapshot: &Snapshot, changes: &Changes) -> Vec<Rejection> {
         let Some(mut compiler) = self.compiler.take() else { return Vec::new() };
         self.quarantine.release(|name| changes.node || changes.services.contains(name));
+        // What very many have in force is not held in memory twice: where so many change at once, who is refused goes without.
+        if changes.services.len() <= SERVICES_AT_A_TIME {
+            changes.services.iter().for_each(|name| self.quarantine.note(name, compiler.routes_of(name)));
+        }
         if changes.node || changes.service_cidrs || changes.local_addresses {
             compiler.set_settings(settings(&self.config, snapshot, &self.families));
         }

@@ -60,7 +60,7 @@ fn of_set(wanted: Option<&Set>, differing: &PendingSet) -> (DriftKind, String) {
     }
 }
 
-/// `2 elements: -10.96.0.1 . tcp . 80 : drop, +10.96.0.1 . tcp . 80 : goto KUBE-SVC-1`: in force with a minus, wanted with a plus.
+/// `2 elements differ: -10.96.0.1 . tcp . 80 : drop, +10.96.0.1 . tcp . 80 : goto KUBE-SVC-1`: in force with a minus, wanted with a plus.
 fn of_elements(wanted: &Set, in_force: &BTreeMap<Bytes, Option<Element>>) -> String {
     let text = |key: &Bytes, element: &Element| element_text(&wanted.def, key, element);
     let mut shown = Vec::new();
@@ -69,5 +69,6 @@ fn of_elements(wanted: &Set, in_force: &BTreeMap<Bytes, Option<Element>>) -> Str
         shown.extend(wanted.elements.get(key).map(|element| format!("+{}", text(key, element))));
     }
     let (count, more) = (in_force.len(), if in_force.len() > SHOWN { ", ..." } else { "" });
-    format!("{count} elements differ: {}{more}", shown.join(", "))
+    let differ = if count == 1 { "element differs" } else { "elements differ" };
+    format!("{count} {differ}: {}{more}", shown.join(", "))
 }

@@ -153,7 +153,7 @@ pub type SetOutlines = BTreeMap<Name, (Option<SetDef>, Option<usize>)>;
 pub struct TableOutline {
     /// Flags and chains with their rules; its sets are in `sets`.
     pub frame: LiveTable,
-    /// Sets and maps: their shape (`None`: none that ferroproxy makes), and how many elements they hold where the kernel tells (6.16).
+    /// Sets and maps: their shape (`None`: none that ferroproxy makes), and how many elements they hold where the kernel tells.
     pub sets: SetOutlines,
 }
 

@@ -47,6 +47,16 @@ pub(super) fn start(config: &LogConfig) {
     };
 }
 
+/// Writes a line of our own to stderr: behind what was logged, or at once where logging never started.
+pub(super) fn tell(line: &str) {
+    let text = format!("{line}\n").into_bytes();
+    match LINES.get() {
+        // Where the queue is full nobody reads, and the exit code has to do.
+        Some(lines) => drop(lines.try_send(Line::Text(text))),
+        None => drop(io::stderr().write_all(&text)),
+    }
+}
+
 /// Waits a moment for what was logged to be written: for the end of the process.
 pub(super) fn flush() {
     let (told, done) = sync_channel(1);

@@ -20,7 +20,6 @@ mod run;
 mod status;
 mod version;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use args::{Cli, Command, ConfigArgs, LogArgs, Migrate};
@@ -49,16 +48,12 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let ended = dispatch(cli.command);
+    let code = dispatch(cli.command).unwrap_or_else(|error| {
+        logging::tell(&format!("ferroproxy: {error:#}"));
+        TROUBLE
+    });
     logging::flush();
-    match ended {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            // Where stderr cannot be written, the exit code has to do.
-            let _ = writeln!(std::io::stderr(), "ferroproxy: {error:#}");
-            ExitCode::from(TROUBLE)
-        }
-    }
+    ExitCode::from(code)
 }
 
 fn dispatch(command: Command) -> anyhow::Result<u8> {

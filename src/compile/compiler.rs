@@ -165,6 +165,17 @@ impl Compiler {
         }
     }
 
+    /// The routes of a service as they were taken last, its endpoints in the order of their slots; none for a service that is not there.
+    pub fn routes_of(&self, name: &ObjectName) -> Vec<PortRoutes> {
+        let ports = self.services.get(name).map_or(&[][..], Vec::as_slice);
+        let whole = |port: &Placed| PortRoutes {
+            cluster: port.cluster.clone(),
+            local: port.local.clone(),
+            ..port.routes.clone()
+        };
+        ports.iter().map(whole).collect()
+    }
+
     /// The service that owns a frontend.
     pub fn owner_of(&self, frontend: &Frontend) -> Option<&ObjectName> {
         self.claims.owner(frontend).map(|name| &name.service)

@@ -39,6 +39,7 @@ pub struct Health {
     timeout: Duration,
     families: PerFamily<FamilyState>,
     node: NodeState,
+    quarantined: Vec<String>,
 }
 
 /// How one family stands.
@@ -75,6 +76,9 @@ pub struct HealthStatus {
     pub node_eligible: Option<bool>,
     /// Whether every family is healthy. The node's part is not in it.
     pub healthy: bool,
+    /// Services the kernel refused and that are left out, the newest of their rules at least; only `/healthz` says it, and it harms no answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quarantined: Vec<String>,
     /// Every family that was synced or tried, by `IPv4` and `IPv6`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub status: BTreeMap<&'static str, FamilyHealth>,
@@ -108,7 +112,7 @@ impl HealthStatus {
 impl Health {
     /// Nothing synced yet. A change may wait `timeout` (kube-proxy: twice syncPeriod) before its family is unhealthy.
     pub fn new(timeout: Duration) -> Health {
-        Health { timeout, families: PerFamily::default(), node: NodeState::Unknown }
+        Health { timeout, families: PerFamily::default(), node: NodeState::Unknown, quarantined: Vec::new() }
     }
 
     /// A change for these families arrived and waits for a sync.
@@ -121,6 +125,7 @@ impl Health {
 
     /// A sync ended, at this time by the steady clock. It served the changes that arrived before it began.
     pub fn report(&mut self, report: &SyncReport, ended: Instant) {
+        self.quarantined.clone_from(&report.quarantined);
         let began = ended.checked_sub(report.duration).unwrap_or(ended);
         for family in Family::ALL {
             let state = self.families.get_mut(family);
@@ -166,6 +171,7 @@ impl Health {
             last_updated: status.values().filter_map(|family| family.last_updated).max(),
             current_time: now.wall,
             node_eligible,
+            quarantined: node_eligible.map(|_| self.quarantined.clone()).unwrap_or_default(),
             healthy: (node_eligible.is_none() || !status.is_empty()) && status.values().all(|family| family.healthy),
             status,
         };

@@ -38,8 +38,8 @@ impl<T: Target> Engine<T> {
                 Some(remedy) => self.follow(remedy, &mut committed),
             }
         }
-        self.quarantine.end_probation();
         self.settle_holds(&mut committed);
+        self.quarantine.end_sync(!self.is_failing());
         committed
     }
 

@@ -1,15 +1,17 @@
-//! Services that are left out because the kernel refuses an element of theirs: one bad service must not hold back all others.
+//! Services that are left out because the kernel refuses an element of theirs: one bad service must not hold back all others. One whose
+//! earlier rules are in force keeps those.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::warn;
 
-use super::Engine;
 use super::commit::Committed;
+use super::{Engine, Routes};
 use crate::apply::target::{CommitError, Outcome, Receipt, Remedy, Target};
 use crate::compile::bytes::Bytes;
 use crate::compile::ruleset::Name;
 use crate::model::{Family, ObjectName};
+use crate::policy::PortRoutes;
 use crate::state::Snapshot;
 
 /// The most services left out in one sync. Where more are refused, the rest waits for the next try: a stop is not kept waiting.
@@ -21,6 +23,8 @@ pub(super) struct Quarantine {
     services: BTreeSet<ObjectName>,
     /// Those that are tried again in this sync.
     probation: BTreeSet<ObjectName>,
+    /// The routes that are in force of services whose newer ones are pending, or were refused; none for a service that is new.
+    good: Routes,
 }
 
 impl Quarantine {
@@ -41,9 +45,28 @@ impl Quarantine {
         self.probation = due;
     }
 
-    /// The sync is over.
-    pub(super) fn end_probation(&mut self) {
+    /// These routes of a service are in force, and others are about to take their place.
+    pub(super) fn note(&mut self, name: &ObjectName, in_force: Vec<PortRoutes>) {
+        self.good.entry(name.clone()).or_insert(in_force);
+    }
+
+    /// The sync is over; with `is_done`, everything wanted is in force.
+    pub(super) fn end_sync(&mut self, is_done: bool) {
         self.probation.clear();
+        if is_done {
+            self.good.retain(|name, _| self.services.contains(name));
+        }
+    }
+
+    /// Leaves a service out. Answers what it may have instead: what was in force, and the second time nothing.
+    fn fall_back(&mut self, name: &ObjectName) -> Vec<PortRoutes> {
+        match self.services.insert(name.clone()) {
+            true => self.good.get(name).cloned().unwrap_or_default(),
+            false => {
+                self.good.remove(name);
+                Vec::new()
+            }
+        }
     }
 }
 
@@ -84,9 +107,9 @@ impl<T: Target> Engine<T> {
         if !is_sure || committed.left_out >= MOST {
             return;
         }
-        warn!(service = %owner, %family, %error, "the kernel refuses this Service; it is left out until it changes");
-        compiler.update(BTreeMap::from([(owner.clone(), Vec::new())]));
-        self.quarantine.services.insert(owner);
+        warn!(service = %owner, %family, %error, "the kernel refuses this Service; it keeps the rules it has, if any, until it changes");
+        let instead = self.quarantine.fall_back(&owner);
+        compiler.update(BTreeMap::from([(owner, instead)]));
         committed.left_out += 1;
     }
 }

@@ -205,7 +205,7 @@ fn a_look_tells_other_peoples_business_from_ours() {
     let report = engine.repair();
     let [drift] = &report.drift[..] else { panic!("{:?}", report.drift) };
     assert_eq!((drift.family, drift.kind), (Family::V6, crate::model::DriftKind::Elements));
-    assert!(drift.change.contains("1 elements differ: +fd00:96::1 . tcp . 80"), "{}", drift.change);
+    assert!(drift.change.contains("1 element differs: +fd00:96::1 . tcp . 80"), "{}", drift.change);
     assert_eq!(engine.look(None), Finding::Untouched);
 }
 
@@ -239,4 +239,35 @@ fn a_family_that_failed_waits_for_its_time_whatever_happens() {
     let report =
         engine.sync_at(due + std::time::Duration::from_secs(1), state.snapshot(), changes, &Arrivals::default());
     assert!(report.families.v4.is_ok() && has(&engine, 2) && has(&engine, 3) && !engine.is_failing());
+}
+
+/// Service 1 with another external IP besides its cluster IP.
+fn moved(ip: u8) -> Event {
+    let Event::Service(Change::Upsert(service)) = service(1) else { unreachable!() };
+    Event::Service(Change::Upsert(Service { external_ips: vec![[192, 0, 2, ip].into()], ..service }))
+}
+
+#[test]
+fn a_service_whose_change_is_refused_keeps_the_rules_it_had() {
+    let (mut state, mut engine) = running(&[1, 2]);
+    let external = |n: u8| Bytes::new().addr([192, 0, 2, n].into()).proto(Protocol::Tcp).port(80);
+    let has = |engine: &Engine<Memory>, key: Bytes| {
+        engine.target().live.v4.as_ref().unwrap().sets["services"].elements.contains_key(&key)
+    };
+    state.apply(moved(1));
+    sync(&mut state, &mut engine);
+    engine.target_mut().poison.insert(("services".into(), external(2)), Remedy::Rebuild);
+    for _ in 0..2 {
+        state.apply(moved(2));
+        let report = sync(&mut state, &mut engine);
+        assert_eq!(report.quarantined, ["default/s1"]);
+        assert!(report.families.v4.is_ok() && has(&engine, external(1)) && has(&engine, frontend(1)));
+        assert!(!has(&engine, external(2)));
+    }
+    engine.target_mut().poison.insert(("services".into(), external(1)), Remedy::Rebuild);
+    engine.target_mut().live.v4 = None;
+    let report = engine.audit(state.snapshot());
+    assert!(report.families.v4.is_ok() && !has(&engine, frontend(1)) && has(&engine, frontend(2)), "refused as well");
+    engine.target_mut().poison.clear();
+    assert!(engine.audit(state.snapshot()).quarantined.is_empty() && has(&engine, external(2)));
 }

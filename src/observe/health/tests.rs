@@ -180,3 +180,13 @@ fn a_wall_clock_that_jumps_changes_nothing() {
         assert!(health.healthz(Moment { wall: jumped.wall, ..at(73) }).is_ok());
     }
 }
+
+#[test]
+fn readiness_names_the_services_left_out_and_is_not_harmed() {
+    let mut health = health();
+    tell(&mut health, &SyncReport { quarantined: vec!["default/web".into()], ..synced(1) });
+    let answer = health.healthz(at(2));
+    assert!(answer.is_ok());
+    assert_eq!(serde_json::json!(answer)["quarantined"], serde_json::json!(["default/web"]));
+    assert!(serde_json::json!(health.livez(at(2))).get("quarantined").is_none());
+}
