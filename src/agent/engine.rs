@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use tracing::warn;
+use tracing::{debug, warn};
 
+use super::figures::{Before, KernelFigures};
 use super::plan::{Routes, routes};
 use super::settings::settings;
 use crate::apply::target::{CommitError, Live, Target};
@@ -41,6 +42,8 @@ pub struct Engine<T> {
     generation: Option<u32>,
     counts: BTreeMap<ObjectName, PerFamily<Counts>>,
     quarantine: Quarantine,
+    /// What the kernel had counted when it was asked last.
+    counted: Before,
     /// Families whose last commit failed, and when each is tried again.
     holds: Holds,
     /// Changes that happened before say nothing about how fast we are.
@@ -65,6 +68,7 @@ impl<T: Target> Engine<T> {
             generation: None,
             counts: BTreeMap::new(),
             quarantine: Quarantine::default(),
+            counted: Before::default(),
             holds: Holds::default(),
             started: Timestamp::now(),
         }
@@ -78,6 +82,15 @@ impl<T: Target> Engine<T> {
     /// The target, to do something to it.
     pub fn target_mut(&mut self) -> &mut T {
         &mut self.target
+    }
+
+    /// Figures only the kernel has; none when it does not answer.
+    pub fn kernel_figures(&mut self) -> KernelFigures {
+        let Some(compiler) = &self.compiler else { return KernelFigures::default() };
+        self.counted.read(&mut self.target, compiler).unwrap_or_else(|error| {
+            debug!(%error, "the kernel's counters cannot be read; they are read again later");
+            KernelFigures::default()
+        })
     }
 
     /// The wanted ruleset; `None` before the first sync.

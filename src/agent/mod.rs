@@ -1,6 +1,7 @@
 //! The hall clock: the one loop that moves values from room to room.
 
 mod engine;
+mod figures;
 mod flows;
 mod guard;
 mod health;
@@ -26,6 +27,7 @@ use crate::source::Feed;
 use crate::state::{Snapshot, State};
 
 pub use engine::{Arrivals, Engine, Finding};
+pub use figures::KernelFigures;
 use guard::Guard;
 use health::HealthPorts;
 pub use iptables::IptablesEngine;
@@ -63,6 +65,8 @@ pub struct Agent<E> {
     arrivals: Arrivals,
     pace: Pace,
     guard: Guard,
+    /// When the kernel's figures are read next.
+    figures_at: Instant,
     restarts: BTreeMap<ObjectKind, u64>,
     once: bool,
     in_force: Option<Box<dyn FnOnce() + Send>>,
@@ -83,6 +87,7 @@ impl<E: Rules> Agent<E> {
             arrivals: Arrivals::default(),
             pace,
             guard: Guard::new(Instant::now()),
+            figures_at: Instant::now(),
             restarts: BTreeMap::new(),
             once,
             in_force: None,
@@ -187,6 +192,7 @@ impl<E: Rules> Agent<E> {
             self.arrivals = Arrivals::default();
         }
         self.look_if_due(Instant::now());
+        self.tell_figures_if_due(Instant::now());
         let ended = if self.engine.retry_at().is_some() { Ending::Failed } else { Ending::Synced };
         (self.once && synced).then_some(ended)
     }
@@ -229,6 +235,17 @@ impl<E: Rules> Agent<E> {
         debug!(?finding, "someone changed the ruleset of the namespace; comparing ours");
         let report = self.compare(|engine, _| engine.repair());
         self.tell(&report);
+    }
+
+    /// Reads the figures only the kernel has. The looks wake the loop often enough.
+    fn tell_figures_if_due(&mut self, now: Instant) {
+        if now < self.figures_at || !self.engine.has_synced() {
+            return;
+        }
+        self.figures_at = now + figures::EVERY;
+        let told = self.engine.kernel_figures();
+        self.observer.learned(told.learned);
+        self.observer.connections(&told.connections, self.config.count_connections.unwrap_or_default());
     }
 
     /// Compares everything, and notes how long that took.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::engine::{Arrivals, Engine, Finding};
+use super::figures::KernelFigures;
 use crate::apply::target::Target;
 use crate::model::{IptablesFigures, SyncReport};
 use crate::state::{Changes, Snapshot};
@@ -25,6 +26,10 @@ pub trait Rules {
     fn audit(&mut self, snapshot: &Snapshot) -> SyncReport;
     /// Compares everything with the kernel and repairs what differs.
     fn repair(&mut self) -> SyncReport;
+    /// Figures only the kernel has; read from it now.
+    fn kernel_figures(&mut self) -> KernelFigures {
+        KernelFigures::default()
+    }
     /// The figures of the last sync in iptables mode.
     fn figures(&self) -> Option<&IptablesFigures> {
         None
@@ -62,5 +67,9 @@ impl<T: Target> Rules for Engine<T> {
 
     fn repair(&mut self) -> SyncReport {
         self.repair()
+    }
+
+    fn kernel_figures(&mut self) -> KernelFigures {
+        self.kernel_figures()
     }
 }

@@ -73,7 +73,7 @@ pub fn resolve_as(
     detector(&lowered, &mut warnings);
     let source = source(args, &file, env)?;
     let config = build(source, node_name, mode, lowered, &file);
-    Ok((Config { mode_is_free: free, ..config }, warnings))
+    Ok((Config { mode_is_free: free, count_connections: args.count_connections, ..config }, warnings))
 }
 
 /// A configuration as it is written, and what ferroproxy would make of it, without a source.
