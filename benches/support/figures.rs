@@ -107,6 +107,11 @@ impl Row {
     }
 }
 
+/// The shortest one.
+pub fn least(times: Vec<Duration>) -> Duration {
+    times.into_iter().min().unwrap_or_default()
+}
+
 /// The middle one.
 pub fn median(times: Vec<Duration>) -> Duration {
     percentile(&mut times.clone(), 0.5)

@@ -21,7 +21,7 @@ pub fn markdown(rows: &[Row]) -> String {
 /// Writes all sections with what they were measured on.
 pub fn write(rows: &[Row], path: &str) {
     let mut text = format!(
-        "# What `make bench` measured\n\nKernel {}, {}, {} cores ({}), {}. Medians unless said. Built with the bench profile: optimised as \
+        "# What `make bench` measured\n\nKernel {}, {}, {} cores ({}), {}. Medians; of full commits the least of several. Built with the bench profile: optimised as \
          released, without link-time optimisation. A ratio is against the floor of the same run: the same batch encoded before and sent \
          raw, the commit alone, a bare watch or list of the same server, a connection that meets conntrack alone. Other work ran on the \
          machine: look at the ratios.\n",
