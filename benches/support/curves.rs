@@ -45,8 +45,8 @@ fn times(services: usize) -> Vec<(String, Duration)> {
     let mut state = told(&cluster);
     let full = full_commits(&state, if services > 10_000 { 2 } else { 4 });
     let mut times = vec![
-        ("everything: state known to commit".to_owned(), full.total),
-        ("everything: kernel alone".to_owned(), full.raw),
+        ("everything: state known to commit".to_owned(), full.total_cpu),
+        ("everything: kernel alone".to_owned(), full.raw_cpu),
     ];
     let mut engine = synced(&mut state);
     let kinds = kinds_of_change();
