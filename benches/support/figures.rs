@@ -1,6 +1,6 @@
 //! Figures: rows of the table, and what is made of many times.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One figure of a size, with the floor it is held against, and the peer's where one was measured.
 #[derive(Clone, Debug)]
@@ -105,6 +105,36 @@ impl Row {
     pub fn has_peer(&self) -> bool {
         self.peer.is_some()
     }
+}
+
+/// Times some work of this thread: by the clock, and on the processor. Both are the same on a quiet machine: the kernel commits in the
+/// thread that sends. On a busy one the second says what the work costs.
+pub struct Stopwatch {
+    begun: Instant,
+    cpu: Duration,
+}
+
+impl Stopwatch {
+    /// Starts now.
+    pub fn start() -> Stopwatch {
+        Stopwatch { begun: Instant::now(), cpu: on_cpu() }
+    }
+
+    /// Time by the clock, and time on the processor.
+    pub fn read(&self) -> (Duration, Duration) {
+        (self.begun.elapsed(), on_cpu().saturating_sub(self.cpu))
+    }
+}
+
+/// Processor time of this thread so far, as fine as the scheduler keeps it (a tick at worst).
+fn on_cpu() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(told.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or_default())
+}
+
+/// The shortest one.
+pub fn least(times: Vec<Duration>) -> Duration {
+    times.into_iter().min().unwrap_or_default()
 }
 
 /// The middle one.

@@ -17,6 +17,8 @@ use crate::support::netns::Netns;
 /// Services that come with each commit.
 const AT_A_TIME: usize = 25;
 const ENDPOINTS: usize = 10;
+/// Between two commits, for connections to meet the rules of each.
+const PAUSE: Duration = Duration::from_millis(5);
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Grows from a few services to so many.
@@ -38,6 +40,7 @@ pub fn measure(services: usize) -> Vec<Row> {
             cluster.grow(AT_A_TIME).into_iter().for_each(|event| state.apply(event));
             times.push(sync(&mut state, &mut engine));
             steps += usize::from(capacities(&engine) != before);
+            std::thread::sleep(PAUSE);
         }
         stop.store(true, Ordering::Relaxed);
         let _ = namespace.enter(|| TcpStream::connect(("127.0.0.1", own.port())));

@@ -18,7 +18,7 @@ const ROUNDS: usize = 20;
 
 /// Conntrack without any NAT rule.
 const CONNTRACK_ALONE: &str =
-    "table ip alone { chain out { type filter hook output priority 0; ct state new accept; } }";
+    "table ip alone {\nchain out {\ntype filter hook output priority 0\nct state new accept\n}\n}\n";
 
 /// First and later packets in milliseconds, by kind.
 #[derive(Default)]
@@ -31,7 +31,8 @@ struct Costs {
 pub fn wire(namespace: &Netns) {
     for line in [
         "link set lo up",
-        "link add d0 type dummy",
+        "link add d0 type veth peer name d1",
+        "link set d1 up",
         "addr add 10.200.0.1/32 dev d0",
         "link set d0 up",
         "route add default dev d0 src 10.200.0.1",

@@ -21,8 +21,8 @@ pub fn markdown(rows: &[Row]) -> String {
 /// Writes all sections with what they were measured on.
 pub fn write(rows: &[Row], path: &str) {
     let mut text = format!(
-        "# What `make bench` measured\n\nKernel {}, {}, {} cores ({}), {}. Medians unless said. Built with the bench profile: optimised as \
-         released, without link-time optimisation. A ratio is against the floor of the same run: the same batch encoded before and sent \
+        "# What `make bench` measured\n\nKernel {}, {}, {} cores ({}), {}. Medians; of full commits the least of several. Built with the bench profile: optimised as \
+         released, without link-time optimisation. Load average {}. A ratio is against the floor of the same run: the same batch encoded before and sent \
          raw, the commit alone, a bare watch or list of the same server, a connection that meets conntrack alone. Other work ran on the \
          machine: look at the ratios.\n",
         output("uname", &["-r"]),
@@ -30,6 +30,7 @@ pub fn write(rows: &[Row], path: &str) {
         std::thread::available_parallelism().map_or(0, usize::from),
         processor(),
         output("date", &["-u", "+%Y-%m-%d"]),
+        std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim(),
     );
     for section in rows.chunk_by(|a, b| a.section == b.section) {
         writeln!(text, "\n## {}\n\n{}", heading(section[0].section), markdown(section)).expect("text");
