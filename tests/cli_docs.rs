@@ -63,7 +63,7 @@ fn every_command_in_the_documents_is_understood() {
             count += 1;
         }
     }
-    assert!(count > 10, "{count} commands were found");
+    assert!(count > 15, "{count} commands were found");
 }
 
 /// `](target)` of every link, without anchors and addresses of the net.
