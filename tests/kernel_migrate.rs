@@ -179,6 +179,7 @@ fn without_kube_proxys_rules_there_is_nothing_to_compare() {
     }
     let scene = Scene::laid(1, &[], &[]);
     assert_eq!(verify(&scene, &[]).0, Some(2));
+    assert_eq!(verify(&scene, &["--proxy-mode", "iptables"]).0, Some(2), "only nftables mode is compared");
     assert_eq!(cleanup(&scene), (Some(0), "nothing of kube-proxy's to clean up\n".to_owned()));
 }
 

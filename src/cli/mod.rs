@@ -81,7 +81,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
             }
         }
         Command::Migrate(Migrate::Check(args)) => migrate::check(&args),
-        Command::Migrate(Migrate::Verify(args)) => migrate::verify(&with_tables(resolved(&args.config)?)?, args.output),
+        Command::Migrate(Migrate::Verify(args)) => migrate::verify(&resolved(&args.config)?, args.output),
         Command::Version(args) => version::version(args.output),
     }
 }

@@ -15,7 +15,7 @@ use crate::cli::gather::{gather, reject, say};
 use crate::cli::{DIFFERENT, OK, TROUBLE};
 use crate::compile::seed::Seed;
 use crate::compile::walk::{self, Origin, Programs, possible_destinations};
-use crate::model::{Config, EndpointAddr, Event, Family, SourceConfig};
+use crate::model::{Config, EndpointAddr, Event, Family, ProxyMode, SourceConfig};
 use crate::peer::{self, Frontend, Left};
 use crate::source::addresses;
 
@@ -26,6 +26,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Prints the differences on stdout.
 pub(in crate::cli) fn verify(config: &Config, output: Output) -> anyhow::Result<u8> {
+    if config.mode == ProxyMode::Iptables {
+        bail!(
+            "verify compares with the rules of nftables mode (--proxy-mode=nftables); in iptables mode ferroproxy takes kube-proxy's chains over \
+             as they are, and `ferroproxy diff` shows what it would change in them"
+        );
+    }
     let looks = if matches!(config.source, SourceConfig::Api(_)) { LOOKS } else { 1 };
     let mut report = look(config)?;
     for _ in 1..looks {
