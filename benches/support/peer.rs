@@ -4,6 +4,7 @@
 //! removes them.
 
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -49,9 +50,9 @@ pub fn measure(services: usize, endpoints: usize) -> Vec<Row> {
     server.fill(services, endpoints);
     let lists = server.bare.lists();
     let own = ["run", "--cluster-cidr=10.128.0.0/9"].map(str::to_owned);
-    let ours = server.follow(BINARY, &own, &kubeconfig, endpoints, services, 200);
+    let ours = server.follow(BINARY, &own, &kubeconfig, endpoints, services, 1..201);
     let theirs: Vec<String> = KUBE_PROXY.split_whitespace().map(str::to_owned).collect();
-    let theirs = server.follow(&peer, &theirs, &kubeconfig, endpoints, services, 5);
+    let theirs = server.follow(&peer, &theirs, &kubeconfig, endpoints, services, 50_001..50_006);
     let watched = server.watched(services, endpoints);
     server.clear();
     let label = format!("{services} x {endpoints}, a real API server");
@@ -128,7 +129,7 @@ impl Server {
         median((1..50).map(one).collect())
     }
 
-    /// Starts one of the two in a namespace of its own and follows it.
+    /// Starts one of the two in a namespace of its own and follows it. Rounds are those nobody had before: the same slice again is no change.
     fn follow(
         &self,
         program: &str,
@@ -136,7 +137,7 @@ impl Server {
         kubeconfig: &str,
         endpoints: usize,
         services: usize,
-        changes: usize,
+        rounds: Range<usize>,
     ) -> Figures {
         let netns = namespace("peer");
         self.bare
@@ -153,7 +154,7 @@ impl Server {
                 command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
             let child = Ended(child);
             let start = settled(&mut kernel).saturating_duration_since(begun);
-            let changes = (1..=changes).map(|round| {
+            let changes = rounds.map(|round| {
                 let before = kernel.generation().expect("a generation");
                 let begun = Instant::now();
                 self.put(services, endpoints, round);
