@@ -45,6 +45,8 @@ fn all_fates(variant: &str) {
     let scene = scene(variant, &manifests_of_all());
     assert!(saved(&scene, variant, "nat").contains(":KUBE-SERVICES"), "it took the variant of the hint");
     assert_agreement(&scene);
+    assert_eq!(scene.metric("ferroproxy_mode{mode=\"iptables\",reason=\"asked\"}"), 1.0);
+    assert!(scene.metric("kubeproxy_sync_proxy_rules_iptables_total{ip_family=\"IPv6\",table=\"nat\"}") > 20.0);
 }
 
 #[test]

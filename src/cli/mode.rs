@@ -31,21 +31,30 @@ pub(super) fn choose(
     config: Config,
     again: impl FnOnce() -> anyhow::Result<Config>,
 ) -> anyhow::Result<(Config, Ground, ModeReason)> {
-    match (config.mode, config.mode_is_free) {
-        (ProxyMode::Iptables, _) => {
-            let ground = chains()?;
-            Ok((config, ground, ModeReason::Asked))
-        }
+    let (ground, mode, reason) = settle(config.mode, config.mode_is_free, tables, chains)?;
+    let config = if mode == config.mode { config } else { Config { admin: config.admin, ..again()? } };
+    Ok((config, ground, reason))
+}
+
+/// The mode that runs: the one asked for or none; where nobody asks, nftables, and iptables where that does not work.
+fn settle<G>(
+    mode: ProxyMode,
+    is_free: bool,
+    tables: impl FnOnce() -> anyhow::Result<G>,
+    chains: impl FnOnce() -> anyhow::Result<G>,
+) -> anyhow::Result<(G, ProxyMode, ModeReason)> {
+    match (mode, is_free) {
+        (ProxyMode::Iptables, _) => Ok((chains()?, mode, ModeReason::Asked)),
         (ProxyMode::Nftables, false) => {
             let ground = tables().context("nftables mode does not work here; --proxy-mode=iptables may")?;
-            Ok((config, ground, ModeReason::Asked))
+            Ok((ground, mode, ModeReason::Asked))
         }
         (ProxyMode::Nftables, true) => match tables() {
-            Ok(ground) => Ok((config, ground, ModeReason::Default)),
+            Ok(ground) => Ok((ground, mode, ModeReason::Default)),
             Err(error) => {
                 warn!("no mode is asked for, and nftables does not work here, so iptables is used: {error:#}");
                 let ground = chains().with_context(|| format!("neither mode works here; nftables: {error:#}"))?;
-                Ok((again()?, ground, ModeReason::Fallback))
+                Ok((ground, ProxyMode::Iptables, ModeReason::Fallback))
             }
         },
     }
@@ -144,4 +153,26 @@ pub(super) fn remove_chains() -> Vec<(Family, String)> {
         }
     }
     failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled(is_free: bool, nft: bool, classical: bool) -> Result<(&'static str, ProxyMode, ModeReason), String> {
+        let works = |is: bool, what: &'static str| if is { Ok(what) } else { Err(anyhow::anyhow!("no {what}")) };
+        settle(ProxyMode::Nftables, is_free, || works(nft, "tables"), || works(classical, "chains"))
+            .map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn iptables_steps_in_only_where_nobody_chose_and_nftables_does_not_work() {
+        assert_eq!(settled(true, true, true), Ok(("tables", ProxyMode::Nftables, ModeReason::Default)));
+        assert_eq!(settled(true, false, true), Ok(("chains", ProxyMode::Iptables, ModeReason::Fallback)));
+        assert_eq!(settled(false, true, true), Ok(("tables", ProxyMode::Nftables, ModeReason::Asked)));
+        let refused = settled(false, false, true).expect_err("it was asked for");
+        assert!(refused.contains("--proxy-mode=iptables") && refused.contains("no tables"), "{refused}");
+        let neither = settled(true, false, false).expect_err("nothing works");
+        assert!(neither.contains("no tables") && neither.contains("no chains"), "{neither}");
+    }
 }
