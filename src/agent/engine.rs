@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 
 use super::figures::{Before, KernelFigures};
 use super::plan::{Routes, routes};
+use super::report::{Counts, Sync, Times, count};
 use super::settings::settings;
 use crate::apply::target::{CommitError, Live, Target};
 use crate::apply::{drift, learn, seed};
@@ -23,8 +24,6 @@ use crate::model::{Config, Drift, Family, ObjectName, PerFamily, Rejection, Sync
 use crate::state::{Changes, Snapshot};
 use holds::Holds;
 use quarantine::Quarantine;
-use report::Times;
-pub(super) use report::{Counts, count, total};
 pub use watch::Finding;
 
 /// How many services are compiled at a time.
@@ -132,7 +131,8 @@ impl<T: Target> Engine<T> {
         };
         let compiled = Instant::now();
         let committed = self.commit(Some(begun));
-        self.report(kind, changes, rejections, arrivals, Times { begun, compiled }, committed, None)
+        let times = Times { begun, compiled };
+        self.report(Sync { kind, changes, rejections, arrivals, times, drift: None }, committed)
     }
 
     /// Compares everything with the kernel, repairs what differs, and tries the services left out once more.
@@ -158,7 +158,7 @@ impl<T: Target> Engine<T> {
         let compiled = Instant::now();
         let committed = self.commit(None);
         let times = Times { begun, compiled };
-        self.report(SyncKind::Full, Changes::default(), Vec::new(), &Arrivals::default(), times, committed, drift)
+        self.report(Sync::audit(&Arrivals::default(), times, drift), committed)
     }
 
     /// Learns anew where the rules in force differ. Answers what others changed: what was pending before is not their doing.

@@ -8,6 +8,7 @@ mod health;
 mod iptables;
 mod pace;
 mod plan;
+mod report;
 mod rules;
 mod settings;
 

@@ -63,9 +63,9 @@ pub fn resolve_as(
         Some(mode) => (mode, false),
         None => mode(&file, args, &mut warnings)?,
     };
-    warnings.extend(sections_without_effect(&file));
     let node_name = node_name(args, &file, env)?;
     file.mode = Some(mode.name().to_owned());
+    warnings.extend(sections_without_effect(&file));
     file.hostname_override = Some(node_name.clone());
     fill(&mut file);
     let lowered = lower(&file).map_err(|errors| by_flag(errors, args))?;

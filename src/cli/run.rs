@@ -169,6 +169,10 @@ async fn stop_signal() {
 /// Sysctls and the OOM score. Where they cannot be set, that is a warning: rules matter more.
 fn prepare_node(config: &Config) {
     let root = Path::new("/");
+    if !root.join("proc/sys/net/netfilter/nf_conntrack_max").exists() {
+        // Asking the kernel what it can loads the module whose sysctls are to be set. Whether that works is told later.
+        let _ = Netlink::open().and_then(|mut netlink| netlink.probe());
+    }
     let mut warnings = host::apply_conntrack(&config.conntrack, host::cores(root), root);
     warnings.extend(host::set_oom_score(config.oom_score_adj, root).err());
     for warning in warnings {

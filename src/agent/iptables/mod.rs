@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::engine::holds::Holds;
-use super::engine::{Arrivals, Counts, Finding, count};
+use super::engine::{Arrivals, Finding};
 use super::plan::{Routes, contributions, routes};
+use super::report::{Counts, Sync, Times, count};
 use super::rules::Rules;
 use super::settings::iptables_settings;
 use crate::apply::iptables::RestoreTarget;
@@ -21,7 +22,6 @@ use crate::model::{
     Config, Drift, DriftKind, Family, IptablesFigures, ObjectName, PerFamily, Rejection, SyncKind, SyncReport,
 };
 use crate::state::{Changes, Snapshot};
-use report::Times;
 
 /// Moves changes to the classical chains.
 pub struct IptablesEngine<T> {
@@ -93,7 +93,7 @@ impl<T: RestoreTarget> IptablesEngine<T> {
         let times = Times { begun, compiled: Instant::now() };
         let committed = self.commit(Some(begun));
         let kind = if committed.wrote_everything { SyncKind::Full } else { kind };
-        self.report(kind, changes, rejections, arrivals, times, committed, None)
+        self.report(Sync { kind, changes, rejections, arrivals, times, drift: None }, committed)
     }
 
     /// Compares everything with the kernel and repairs what differs.
@@ -112,7 +112,7 @@ impl<T: RestoreTarget> IptablesEngine<T> {
         self.watch.compared(begun.elapsed());
         let times = Times { begun, compiled: Instant::now() };
         let committed = self.commit(None);
-        self.report(SyncKind::Full, Changes::default(), Vec::new(), &Arrivals::default(), times, committed, drift)
+        self.report(Sync::audit(&Arrivals::default(), times, drift), committed)
     }
 
     /// What others changed, where nothing of ours was pending before.
