@@ -1,5 +1,5 @@
 //! What looking after our tables costs: the generation, the outline, and everything, by the number of elements. Prints a table; the figures
-//! are in `docs/decisions/0030-nobody-breaks-it-quietly.md`. Runs in a private network namespace and needs root.
+//! are in `docs/decisions/0013-nobody-breaks-it-quietly.md`. Runs in a private network namespace and needs root.
 
 #![allow(dead_code, unreachable_pub)]
 

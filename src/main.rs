@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 /// Gives freed memory back in the background: what a cold start needs for a moment is not kept for ever. See
-/// `docs/decisions/0020-memory.md`.
+/// `docs/decisions/0011-memory.md`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -132,7 +132,7 @@ pub struct RunArgs {
     /// Write nothing: follow the source, and print each transaction that would be committed as nft text
     #[arg(long, help_heading = "Run")]
     pub dry_run: bool,
-    /// Let nobody else change the tables while this process runs: `nft flush ruleset` passes them over. From Linux 6.9; see docs/decisions/0031
+    /// Let nobody else change the tables while this process runs: `nft flush ruleset` passes them over. From Linux 6.9; see docs/decisions/0014
     #[arg(long, help_heading = "Run")]
     pub own_tables: bool,
     /// Where `ferroproxy status` asks this process: a name in the network namespace, or a socket file; `none` switches it off
