@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prometheus::proto::{MetricFamily, MetricType};
 
 use super::Metrics;
-use crate::model::{Connections, Family, MapFill};
-use crate::model::{IptablesFigures, ModeReason, PerFamily, ProxyMode};
+use crate::model::{Connections, Family, IptablesFigures, MapFill, ModeReason, PerFamily, ProxyMode};
 
 const FILE: &str = "docs/metrics.md";
 
@@ -17,8 +16,8 @@ const HEAD: &str = "\
 
 # Metrics reference
 
-Served at `/metrics`, by default on `127.0.0.1:10249`. `kubeproxy_*` are kube-proxy's in nftables mode, with its names, labels and buckets, so that dashboards
-go on working; `ferroproxy_*` are ferroproxy's own; `process_*` are those of every Prometheus client. Series whose labels have fixed values exist from the
+Served at `/metrics`, by default on `127.0.0.1:10249`. `kubeproxy_*` are kube-proxy's, with its names, labels and buckets, so that dashboards
+go on working; `ferroproxy_*` are ferroproxy's own; `process_*` are those of every Prometheus client; those with `iptables` in their names are there in iptables mode only. Series whose labels have fixed values exist from the
 start. `manifests/monitoring/` has a dashboard and alert rules made of them.
 
 ";
@@ -29,6 +28,10 @@ const FREE: [&str; 5] = ["version", "map", "namespace", "service", "port"];
 /// All metrics, those too whose series come only with what they tell of.
 fn everything() -> Metrics {
     let metrics = Metrics::new().expect("no name twice");
+    metrics.mode(ProxyMode::Nftables, ModeReason::Default);
+    let tables = || BTreeMap::from([("filter", 0), ("nat", 0)]);
+    let rules = PerFamily { v4: tables(), v6: tables() };
+    metrics.iptables(&IptablesFigures { rules, ..IptablesFigures::default() });
     for family in Family::ALL {
         metrics.fill(&[MapFill { family, name: "any".to_owned(), elements: 0, capacity: Some(1) }]);
         metrics.connections(&[Connections { family, port: "any/any:any".into(), count: 0 }], 1);
@@ -85,16 +88,6 @@ fn reference(metrics: &Metrics) -> String {
     text.trim_end().to_owned() + "\n"
 }
 
-/// Everything there is in either mode.
-fn metrics() -> Metrics {
-    let metrics = Metrics::new().expect("no name twice");
-    metrics.mode(ProxyMode::Nftables, ModeReason::Default);
-    let tables = || BTreeMap::from([("filter", 0), ("nat", 0)]);
-    let rules = PerFamily { v4: tables(), v6: tables() };
-    metrics.iptables(&IptablesFigures { rules, ..IptablesFigures::default() });
-    metrics
-}
-
 #[test]
 fn the_metrics_reference_is_what_is_served() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
@@ -110,7 +103,7 @@ fn the_metrics_reference_is_what_is_served() {
 #[test]
 fn every_metric_has_its_chapter() {
     let chapters = ["ferroproxy_", "kubeproxy_", "process_"];
-    let families = metrics().registry.gather();
+    let families = everything().registry.gather();
     let stray: Vec<&str> =
         families.iter().map(MetricFamily::name).filter(|name| !chapters.iter().any(|c| name.starts_with(c))).collect();
     assert_eq!(stray, Vec::<&str>::new());
