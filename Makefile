@@ -82,7 +82,7 @@ lint: ## format, clippy and documentation, warnings are errors
 # QUICK=1: smaller sizes and fewer repetitions. SECTION="kernel process huge curves growth packets": only these.
 bench: setup ## figures of everything, and benches/RESULTS.md (root); QUICK=1 for every day
 	$(CARGO) bench --bench scale -- $(if $(QUICK),--quick) $(SECTION)
-	$(if $(QUICK)$(SECTION),,$(CARGO) bench --bench rooms)
+	$(if $(QUICK)$(SECTION),,$(CARGO) bench --bench affinity --bench conntrack --bench guard --bench rooms)
 
 VARIANT ?= nftables
 
