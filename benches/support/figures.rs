@@ -63,7 +63,9 @@ impl Row {
 
     /// The same with its floor.
     pub fn over(mut self, floor: Duration) -> Row {
-        self.floor = Some(floor.as_secs_f64() * if self.unit == Unit::Us { 1e6 } else { 1e3 });
+        let floor = floor.as_secs_f64() * if self.unit == Unit::Us { 1e6 } else { 1e3 };
+        // Less than the clock can tell is no floor.
+        self.floor = (floor > 0.0).then_some(floor);
         self
     }
 
