@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use crate::support::fake_api::FakeApi;
 
-/// The namespace of all of it.
-pub const NAMESPACE: &str = "bench";
+/// The namespace of all of it: one for each run, for a server without controllers never finishes deleting one.
+pub fn namespace() -> String {
+    format!("bench-{}", std::process::id())
+}
 /// Nodes the endpoints are spread over.
 const NODES: usize = 100;
 
@@ -33,7 +35,7 @@ pub fn service(n: usize) -> Value {
     let ip = cluster_ip(n).to_string();
     json!({
         "metadata": {
-            "namespace": NAMESPACE, "name": format!("svc-{n}"), "uid": uid(n), "creationTimestamp": "2026-01-01T00:00:00Z",
+            "namespace": namespace(), "name": format!("svc-{n}"), "uid": uid(n), "creationTimestamp": "2026-01-01T00:00:00Z",
             "labels": {"app": format!("svc-{n}")},
         },
         "spec": {
@@ -50,7 +52,7 @@ pub fn slice(n: usize, endpoints: usize, round: usize) -> Value {
     let list: Vec<Value> = (0..endpoints).map(|at| endpoint(n, at, address(n, at, endpoints, round))).collect();
     json!({
         "metadata": {
-            "namespace": NAMESPACE, "name": format!("svc-{n}-abcde"), "generateName": format!("svc-{n}-"), "uid": uid(n),
+            "namespace": namespace(), "name": format!("svc-{n}-abcde"), "generateName": format!("svc-{n}-"), "uid": uid(n),
             "creationTimestamp": "2026-01-01T00:00:00Z",
             "labels": {"kubernetes.io/service-name": format!("svc-{n}"),
                        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"},
@@ -64,7 +66,7 @@ fn endpoint(n: usize, at: usize, address: Ipv4Addr) -> Value {
     json!({
         "addresses": [address.to_string()], "conditions": {"ready": true, "serving": true, "terminating": false},
         "nodeName": format!("node-{}", (n + at) % NODES),
-        "targetRef": {"kind": "Pod", "namespace": NAMESPACE, "name": format!("svc-{n}-{at}"), "uid": uid(n * 1000 + at)},
+        "targetRef": {"kind": "Pod", "namespace": namespace(), "name": format!("svc-{n}-{at}"), "uid": uid(n * 1000 + at)},
     })
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::bare::Bare;
 use crate::figures::{Row, median, percentile};
-use crate::objects::{self, NAMESPACE};
+use crate::objects;
 use crate::process::field;
 use crate::support::daemon::{BINARY, namespace};
 use crate::support::netns::Netns;
@@ -77,7 +77,7 @@ struct Server {
 
 impl Server {
     fn fill(&self, services: usize, endpoints: usize) {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": objects::namespace()}});
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-0"}});
         self.bare
             .send_all([create("/api/v1/namespaces", &namespace), create("/api/v1/nodes", &node)].into_iter(), AT_ONCE);
@@ -107,7 +107,7 @@ impl Server {
             let all = Request::new(path).delete_collection(&DeleteParams::default(), &Default::default());
             self.bare.send_all(all.into_iter(), 1);
         }
-        let gone = [Request::new("/api/v1/namespaces").delete(NAMESPACE, &DeleteParams::default())];
+        let gone = [Request::new("/api/v1/namespaces").delete(&objects::namespace(), &DeleteParams::default())];
         self.bare.send_all(gone.into_iter().flatten(), 1);
     }
 
@@ -205,11 +205,11 @@ fn create(path: &str, object: &Value) -> http::Request<Vec<u8>> {
 }
 
 fn services_path() -> String {
-    format!("/api/v1/namespaces/{NAMESPACE}/services")
+    format!("/api/v1/namespaces/{}/services", objects::namespace())
 }
 
 fn slices_path() -> String {
-    format!("/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices")
+    format!("/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices", objects::namespace())
 }
 
 fn typed_slice(mut slice: Value) -> Value {
