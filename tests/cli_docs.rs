@@ -38,7 +38,8 @@ fn words(line: &str) -> Vec<String> {
 /// The ferroproxy commands of a document's code, without those that leave something out (`...`).
 fn commands(text: &str) -> Vec<Vec<String>> {
     let code = text.lines().filter_map(|line| line.strip_prefix("    "));
-    let called = code.filter_map(|line| {
+    // `status` begins its screen with the program's name and two spaces.
+    let called = code.filter(|line| !line.starts_with("ferroproxy  ")).filter_map(|line| {
         let line = line.trim_start_matches("$ ");
         line.strip_prefix("ferroproxy ").or_else(|| line.split_once("-- /ferroproxy ").map(|(_, rest)| rest))
     });
@@ -47,7 +48,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn commands_are_read_as_a_shell_reads_them() {
-    let text = "    ferroproxy explain --to '[::1]:80' --from pod   # why\n    ferroproxy run ...\nferroproxy no code\n    x -- /ferroproxy diff | cat\n";
+    let text = "    ferroproxy explain --to '[::1]:80' --from pod   # why\n    ferroproxy run ...\nferroproxy no code\n    ferroproxy  0.1.0 on node a\n    x -- /ferroproxy diff | cat\n";
     assert_eq!(commands(text), [vec!["explain", "--to", "[::1]:80", "--from", "pod"], vec!["diff"]]);
 }
 
