@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 
 use super::figures::{Before, KernelFigures};
 use super::plan::{Routes, routes};
-use super::report::{Counts, Sync, Times, count};
+use super::report::{Counts, Sync, Times, recount};
 use super::settings::settings;
 use crate::apply::target::{CommitError, Live, Target};
 use crate::apply::{drift, learn, seed};
@@ -220,12 +220,7 @@ impl<T: Target> Engine<T> {
     /// The routes of these services now, what is odd about them counted.
     fn routes<'a>(&mut self, snapshot: &Snapshot, names: impl Iterator<Item = &'a ObjectName>) -> Routes {
         let routes = routes(&self.config, snapshot, names);
-        for (name, ports) in &routes {
-            match count(ports) {
-                Some(counts) => self.counts.insert(name.clone(), counts),
-                None => self.counts.remove(name),
-            };
-        }
+        recount(&mut self.counts, &routes);
         routes
     }
 

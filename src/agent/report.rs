@@ -1,13 +1,15 @@
 //! What a sync says of itself, whatever the rules are written with.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::engine::Arrivals;
+use super::plan::Routes;
 use crate::model::{
-    Drift, Family, FamilyOutcome, HintsUnused, MapFill, NoLocalEndpoints, PerFamily, Rejection, Stage, SyncKind,
-    SyncReport,
+    Drift, Family, FamilyOutcome, HintsUnused, MapFill, NoLocalEndpoints, ObjectName, PerFamily, Rejection, Stage,
+    SyncKind, SyncReport,
 };
 use crate::policy::{HintsIgnored, PortRoutes, Route};
 use crate::state::Changes;
@@ -119,8 +121,18 @@ pub(super) fn total<'a>(all: impl Iterator<Item = &'a PerFamily<Counts>>) -> Per
     total
 }
 
+/// Counts anew what is odd about these services.
+pub(super) fn recount(counts: &mut BTreeMap<ObjectName, PerFamily<Counts>>, routes: &Routes) {
+    for (name, ports) in routes {
+        match count(ports) {
+            Some(odd) => counts.insert(name.clone(), odd),
+            None => counts.remove(name),
+        };
+    }
+}
+
 /// Counts what is odd; `None` when nothing is.
-pub(super) fn count(ports: &[PortRoutes]) -> Option<PerFamily<Counts>> {
+fn count(ports: &[PortRoutes]) -> Option<PerFamily<Counts>> {
     let mut counts = PerFamily::<Counts>::default();
     for port in ports {
         let Counts { no_local, hints } = counts.get_mut(port.family);

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::engine::holds::Holds;
 use super::engine::{Arrivals, Finding};
 use super::plan::{Routes, contributions, routes};
-use super::report::{Counts, Sync, Times, count};
+use super::report::{Counts, Sync, Times, recount};
 use super::rules::Rules;
 use super::settings::iptables_settings;
 use crate::apply::iptables::RestoreTarget;
@@ -182,15 +182,10 @@ impl<T: RestoreTarget> IptablesEngine<T> {
         compiler.update(contributions(&self.config, snapshot, routes))
     }
 
-    /// The routes of these services now, their Local policies without local endpoints counted.
+    /// The routes of these services now, what is odd about them counted.
     fn routes<'a>(&mut self, snapshot: &Snapshot, names: impl Iterator<Item = &'a ObjectName>) -> Routes {
         let routes = routes(&self.config, snapshot, names);
-        for (name, ports) in &routes {
-            match count(ports) {
-                Some(counts) => self.counts.insert(name.clone(), counts),
-                None => self.counts.remove(name),
-            };
-        }
+        recount(&mut self.counts, &routes);
         routes
     }
 }
