@@ -19,7 +19,7 @@ use ferroproxy::agent::{Arrivals, Engine, plan};
 use ferroproxy::apply::diff;
 use ferroproxy::apply::memory::Memory;
 use ferroproxy::apply::netlink::Netlink;
-use ferroproxy::model::{Change, Config, Event, Family, SourceConfig};
+use ferroproxy::model::{Change, Config, Encoding, Event, Family, SourceConfig};
 use ferroproxy::source::api;
 use ferroproxy::state::State;
 use futures::StreamExt;
@@ -76,7 +76,7 @@ async fn both([services, slices]: &[Bytes; 2]) -> usize {
             Ok::<_, Infallible>(Response::new(StreamBody::new(told.chain(silence))))
         }
     });
-    let mut feed = api::watch(Client::new(server, "default"), "n");
+    let mut feed = api::watch(Client::new(server, "default"), "n", Encoding::Json);
     let (mut lists, mut events) = (0, 0);
     while lists < 2 {
         let batch = feed.events.recv().await.expect("the source goes on");

@@ -84,7 +84,7 @@ fn their_configuration_is_understood_without_a_warning() {
                 settled(container, word(&map, "/data/config.conf"), word(&kubeconfig, "/data/kubeconfig.conf"));
             assert_eq!(warnings, Vec::<String>::new(), "{configmap}");
             assert_eq!((config.node_name.as_str(), config.oom_score_adj), ("node-a", -997));
-            assert!(matches!(config.source, SourceConfig::Api(ApiConfig { kubeconfig: Some(_), master: None })));
+            assert!(matches!(config.source, SourceConfig::Api(ApiConfig { kubeconfig: Some(_), master: None, .. })));
         }
     }
 }

@@ -89,7 +89,7 @@ fn the_file_kubeadm_writes() {
     assert_eq!(config.oom_score_adj, -999);
     assert!(config.allow_external_ips());
     assert_eq!(config.log.format, LogFormat::Text);
-    let SourceConfig::Api(ApiConfig { kubeconfig: Some(kubeconfig), master: None }) = config.source else {
+    let SourceConfig::Api(ApiConfig { kubeconfig: Some(kubeconfig), master: None, .. }) = config.source else {
         panic!("not the kubeconfig of the file: {:?}", config.source)
     };
     assert!(kubeconfig.ends_with("kubeconfig.conf"));
@@ -356,7 +356,11 @@ fn beside_a_file_only_some_flags_count() {
     );
     assert_eq!(
         config.source,
-        SourceConfig::Api(ApiConfig { kubeconfig: None, master: Some("https://a:6443".to_owned()) })
+        SourceConfig::Api(ApiConfig {
+            kubeconfig: None,
+            master: Some("https://a:6443".to_owned()),
+            ..ApiConfig::default()
+        })
     );
     assert_eq!((config.log.verbosity, config.log.format), (4, LogFormat::Json));
 }

@@ -28,6 +28,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("kube", &["source", "cli"]),
     ("k8s_openapi", &["source", "cli"]),
+    ("http", &["source"]),
+    ("http_body_util", &["source"]),
+    ("prost", &["source"]),
+    ("tokio_util", &["source"]),
     ("netlink_sys", &["apply", "host", "source", "peer"]),
     ("rustix", &["apply", "host", "source", "observe", "peer", "cli"]),
     ("notify", &["source", "cli"]),

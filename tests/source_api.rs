@@ -30,7 +30,7 @@ fn slice(name: &str, service: &str, ip: &str) -> Value {
 async fn connect(fake: &FakeApi) -> Feed {
     let dir = tempfile::tempdir().unwrap();
     let kubeconfig = Some(fake.write_kubeconfig(dir.path()));
-    api::stream(&ApiConfig { kubeconfig, master: None }, "node-a").await.unwrap()
+    api::stream(&ApiConfig { kubeconfig, ..ApiConfig::default() }, "node-a").await.unwrap()
 }
 
 /// A source that has told its first lists and watches.
@@ -282,6 +282,8 @@ async fn service_cidrs_we_may_not_see_are_no_gate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_object_costs_only_itself() {
     let fake = FakeApi::start();
+    // Protobuf has no room for fields of a wrong type.
+    fake.speak_only_json();
     fake.put_service(service("web", "10.96.0.1"));
     let mut half = service("half", "10.96.0.2");
     half["spec"]["ports"] =

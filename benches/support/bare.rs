@@ -26,7 +26,7 @@ impl Bare {
     pub fn new(kubeconfig: &str) -> Bare {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let config = ferroproxy::model::ApiConfig { kubeconfig: Some(kubeconfig.into()), master: None };
+        let config = ferroproxy::model::ApiConfig { kubeconfig: Some(kubeconfig.into()), ..Default::default() };
         let client = runtime.block_on(ferroproxy::source::api::connect(&config)).expect("a client");
         let file = kube::config::Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
         let url = file.clusters.first().and_then(|cluster| cluster.cluster.as_ref()?.server.clone());

@@ -37,6 +37,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("kind", "The kind of the file; no other is read"),
     ("hostnameOverride", "This node's name. Without it: the environment's NODE_NAME, the host name"),
     ("clientConnection.kubeconfig", "The kubeconfig for the Kubernetes API; without it, the environment of a pod"),
+    (
+        "clientConnection.contentType",
+        "How objects come from the API server: application/vnd.kubernetes.protobuf, or application/json",
+    ),
     ("bindAddressHardFail", "Exit if an address cannot be bound, instead of trying again"),
     ("logging.format", "The form of log lines: text or json"),
     ("logging.verbosity", "How much to log: 0-1 info, 2-4 debug, 5 and more trace"),

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use super::args::{BESIDE_A_FILE, ConfigArgs, flag_of_field, has_no_effect};
 use super::config::{
-    ConfigError, FieldError, GROUP, KubeProxyConfiguration, Lowered, fill, lower, parse, sections_without_effect,
+    ConfigError, FieldError, GROUP, JSON, KubeProxyConfiguration, Lowered, fill, lower, parse, sections_without_effect,
 };
-use crate::model::{AdminSocket, ApiConfig, Config, ConntrackConfig, LocalDetector, ProxyMode, SourceConfig};
+use crate::model::{AdminSocket, ApiConfig, Config, ConntrackConfig, Encoding, LocalDetector, ProxyMode, SourceConfig};
 
 /// What a configuration depends on besides arguments and files.
 pub trait Environment {
@@ -316,8 +316,9 @@ fn source(
     if let Some(dir) = &args.source.manifests {
         return Ok(SourceConfig::Manifests(dir.clone()));
     }
-    let written = file.client_connection.as_ref().and_then(|client| client.kubeconfig.as_deref());
-    let kubeconfig = written.filter(|path| !path.is_empty()).map(PathBuf::from);
+    let client = file.client_connection.clone().unwrap_or_default();
+    let kubeconfig = client.kubeconfig.filter(|path| !path.is_empty()).map(PathBuf::from);
+    let encoding = if client.content_type.as_deref() == Some(JSON) { Encoding::Json } else { Encoding::Protobuf };
     let master = args.source.master.clone().filter(|url| !url.is_empty());
     match &kubeconfig {
         Some(path) => {
@@ -330,5 +331,5 @@ fn source(
         None if master.is_none() && env.var("KUBERNETES_SERVICE_HOST").is_none() => return Err(ConfigError::NoSource),
         None => {}
     }
-    Ok(SourceConfig::Api(ApiConfig { kubeconfig, master }))
+    Ok(SourceConfig::Api(ApiConfig { kubeconfig, master, encoding }))
 }

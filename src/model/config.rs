@@ -95,6 +95,18 @@ pub struct ApiConfig {
     pub kubeconfig: Option<PathBuf>,
     /// `--master`: overrides the server address.
     pub master: Option<String>,
+    /// How objects come.
+    pub encoding: Encoding,
+}
+
+/// How objects come from the API server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// `application/vnd.kubernetes.protobuf`, and JSON where the server does not answer in it.
+    #[default]
+    Protobuf,
+    /// `application/json`.
+    Json,
 }
 
 /// `conntrack:` of the configuration. `None` leaves the sysctl alone.

@@ -17,7 +17,7 @@ mod service;
 mod slice;
 
 pub use config::{
-    AdminSocket, ApiConfig, Config, ConntrackConfig, LocalDetector, LogConfig, LogFormat, ModeReason,
+    AdminSocket, ApiConfig, Config, ConntrackConfig, Encoding, LocalDetector, LogConfig, LogFormat, ModeReason,
     NodePortAddresses, ProxyMode, SourceConfig,
 };
 pub use drift::{Drift, DriftKind};

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::model::{Change, Event, ObjectKind, Rejection};
 
 use super::intern::Interner;
+use super::protobuf::Shape;
 
 /// Where an object comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(crate) trait Kind:
     type Model: Clone + PartialEq + Send;
     /// The kind's word.
     const KIND: ObjectKind;
+    /// How it stands in protobuf.
+    const SHAPE: &'static Shape;
 
     /// The object's name.
     fn name(&self) -> Self::Name;

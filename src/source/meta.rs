@@ -10,6 +10,7 @@ use crate::model::ObjectName;
 
 use super::findings::Findings;
 use super::lenient::Lenient;
+use super::protobuf::{Form, Shape, one};
 
 /// The label that hands a Service to another proxy.
 pub(crate) const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
@@ -58,6 +59,17 @@ struct RawAnnotations {
     #[serde(rename = "endpoints.kubernetes.io/last-change-trigger-time")]
     trigger: Lenient<Timestamp>,
 }
+
+/// `meta.v1.ObjectMeta`.
+pub(crate) static META: Shape = Shape(&[
+    one(1, "name", Form::Text),
+    one(3, "namespace", Form::Text),
+    one(6, "resourceVersion", Form::Text),
+    one(8, "creationTimestamp", Form::Time),
+    one(9, "deletionTimestamp", Form::Time),
+    one(11, "labels", Form::Words),
+    one(12, "annotations", Form::Words),
+]);
 
 impl<'de> Deserialize<'de> for Meta {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -14,6 +14,7 @@ mod lenient;
 pub mod manifests;
 mod meta;
 mod node;
+mod protobuf;
 mod service;
 mod service_cidr;
 mod service_ports;

@@ -13,7 +13,8 @@ use super::findings::Findings;
 use super::intern::Interner;
 use super::kind::{Kind, Origin, Parsed};
 use super::lenient::Lenient;
-use super::meta::{Meta, Words, slim_resource};
+use super::meta::{META, Meta, Words, slim_resource};
+use super::protobuf::{Form, Shape, many, one};
 use super::text::Text;
 
 type List<T> = Lenient<Vec<Lenient<T>>>;
@@ -60,6 +61,17 @@ struct SlimAddress {
     address: Lenient<String>,
 }
 
+static SHAPE: Shape = Shape(&[
+    one(1, "metadata", Form::Object(&META)),
+    one(2, "spec", Form::Object(&SPEC)),
+    one(3, "status", Form::Object(&STATUS)),
+]);
+static SPEC: Shape =
+    Shape(&[one(1, "podCIDR", Form::Text), many(7, "podCIDRs", Form::Text), many(5, "taints", Form::Object(&TAINT))]);
+static TAINT: Shape = Shape(&[one(1, "key", Form::Text), one(2, "value", Form::Text), one(3, "effect", Form::Text)]);
+static STATUS: Shape = Shape(&[many(5, "addresses", Form::Object(&ADDRESS))]);
+static ADDRESS: Shape = Shape(&[one(1, "type", Form::Text), one(2, "address", Form::Text)]);
+
 /// A Node's name as names of nodes are compared: trimmed and in lower case.
 pub(crate) fn normalised(name: &str) -> String {
     name.trim().to_lowercase()
@@ -69,6 +81,7 @@ impl Kind for SlimNode {
     type Name = String;
     type Model = Node;
     const KIND: ObjectKind = ObjectKind::Node;
+    const SHAPE: &'static Shape = &SHAPE;
 
     fn name(&self) -> String {
         normalised(self.metadata.plain_name())

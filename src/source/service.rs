@@ -12,8 +12,9 @@ use super::findings::Findings;
 use super::intern::Interner;
 use super::kind::{Kind, Origin, Parsed};
 use super::lenient::Lenient;
-use super::meta::{HEADLESS, Meta, PROXY_NAME, slim_resource};
-use super::service_ports::{SlimPort, ports};
+use super::meta::{HEADLESS, META, Meta, PROXY_NAME, slim_resource};
+use super::protobuf::{Form, Shape, many, one};
+use super::service_ports::{PORT, SlimPort, ports};
 use super::text::Text;
 
 /// The API's default for `sessionAffinityConfig.clientIP.timeoutSeconds`.
@@ -83,10 +84,35 @@ struct Ingress {
     ip_mode: Lenient<String>,
 }
 
+static SHAPE: Shape = Shape(&[
+    one(1, "metadata", Form::Object(&META)),
+    one(2, "spec", Form::Object(&SPEC)),
+    one(3, "status", Form::Object(&STATUS)),
+]);
+static SPEC: Shape = Shape(&[
+    many(1, "ports", Form::Object(&PORT)),
+    one(3, "clusterIP", Form::Text),
+    one(4, "type", Form::Text),
+    many(5, "externalIPs", Form::Text),
+    one(7, "sessionAffinity", Form::Text),
+    many(9, "loadBalancerSourceRanges", Form::Text),
+    one(11, "externalTrafficPolicy", Form::Text),
+    one(12, "healthCheckNodePort", Form::Number),
+    one(14, "sessionAffinityConfig", Form::Object(&AFFINITY)),
+    many(18, "clusterIPs", Form::Text),
+    one(22, "internalTrafficPolicy", Form::Text),
+]);
+static AFFINITY: Shape = Shape(&[one(1, "clientIP", Form::Object(&CLIENT_IP))]);
+static CLIENT_IP: Shape = Shape(&[one(1, "timeoutSeconds", Form::Number)]);
+static STATUS: Shape = Shape(&[one(1, "loadBalancer", Form::Object(&LOAD_BALANCER))]);
+static LOAD_BALANCER: Shape = Shape(&[many(1, "ingress", Form::Object(&INGRESS))]);
+static INGRESS: Shape = Shape(&[one(1, "ip", Form::Text), one(3, "ipMode", Form::Text)]);
+
 impl Kind for SlimService {
     type Name = ObjectName;
     type Model = Service;
     const KIND: ObjectKind = ObjectKind::Service;
+    const SHAPE: &'static Shape = &SHAPE;
 
     fn name(&self) -> ObjectName {
         self.metadata.object_name()

@@ -9,7 +9,8 @@ use super::findings::Findings;
 use super::intern::Interner;
 use super::kind::{Kind, Origin, Parsed};
 use super::lenient::Lenient;
-use super::meta::{Meta, slim_resource};
+use super::meta::{META, Meta, slim_resource};
+use super::protobuf::{Form, Shape, many, one};
 use super::text::Text;
 
 /// A ServiceCIDR, slim.
@@ -28,10 +29,14 @@ struct Spec {
     cidrs: Lenient<Vec<Lenient<Text<IpNet>>>>,
 }
 
+static SHAPE: Shape = Shape(&[one(1, "metadata", Form::Object(&META)), one(2, "spec", Form::Object(&SPEC))]);
+static SPEC: Shape = Shape(&[many(1, "cidrs", Form::Text)]);
+
 impl Kind for SlimServiceCidr {
     type Name = String;
     type Model = ServiceCidr;
     const KIND: ObjectKind = ObjectKind::ServiceCidr;
+    const SHAPE: &'static Shape = &SHAPE;
 
     fn name(&self) -> String {
         self.metadata.plain_name().to_owned()

@@ -10,6 +10,7 @@ use super::findings::Findings;
 use super::intern::Interner;
 use super::kind::Origin;
 use super::lenient::Lenient;
+use super::protobuf::{Form, Shape, one};
 use super::text::Text;
 
 /// A port of a Service, slim.
@@ -21,6 +22,14 @@ pub(crate) struct SlimPort {
     port: Lenient<i64>,
     node_port: Lenient<i64>,
 }
+
+/// `core.v1.ServicePort`.
+pub(crate) static PORT: Shape = Shape(&[
+    one(1, "name", Form::Text),
+    one(2, "protocol", Form::Text),
+    one(3, "port", Form::Number),
+    one(5, "nodePort", Form::Number),
+]);
 
 /// The ports that can be used. A name, or a number of a protocol, that stands twice counts once.
 pub(crate) fn ports(

@@ -14,7 +14,8 @@ use super::findings::Findings;
 use super::intern::Interner;
 use super::kind::{Kind, Origin, Parsed};
 use super::lenient::Lenient;
-use super::meta::{HEADLESS, Meta, SERVICE_NAME, TRIGGER_TIME, slim_resource};
+use super::meta::{HEADLESS, META, Meta, SERVICE_NAME, TRIGGER_TIME, slim_resource};
+use super::protobuf::{Form, Shape, many, one};
 use super::text::Text;
 
 type List<T> = Lenient<Vec<Lenient<T>>>;
@@ -69,10 +70,29 @@ struct SlimPort {
     port: Lenient<i64>,
 }
 
+static SHAPE: Shape = Shape(&[
+    one(1, "metadata", Form::Object(&META)),
+    many(2, "endpoints", Form::Object(&ENDPOINT)),
+    many(3, "ports", Form::Object(&PORT)),
+    one(4, "addressType", Form::Text),
+]);
+static ENDPOINT: Shape = Shape(&[
+    many(1, "addresses", Form::Text),
+    one(2, "conditions", Form::Object(&CONDITIONS)),
+    one(6, "nodeName", Form::Text),
+    one(8, "hints", Form::Object(&HINTS)),
+]);
+static CONDITIONS: Shape =
+    Shape(&[one(1, "ready", Form::Flag), one(2, "serving", Form::Flag), one(3, "terminating", Form::Flag)]);
+static HINTS: Shape = Shape(&[many(1, "forZones", Form::Object(&NAME)), many(2, "forNodes", Form::Object(&NAME))]);
+static NAME: Shape = Shape(&[one(1, "name", Form::Text)]);
+static PORT: Shape = Shape(&[one(1, "name", Form::Text), one(2, "protocol", Form::Text), one(3, "port", Form::Number)]);
+
 impl Kind for SlimSlice {
     type Name = ObjectName;
     type Model = EndpointSlice;
     const KIND: ObjectKind = ObjectKind::EndpointSlice;
+    const SHAPE: &'static Shape = &SHAPE;
 
     fn name(&self) -> ObjectName {
         self.metadata.object_name()

@@ -81,10 +81,14 @@ fn address(field: &mut Option<String>, host: &str, port: u16) {
     }
 }
 
+/// How kube-proxy asks the API server, too.
+pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+pub(crate) const JSON: &str = "application/json";
+
 fn client(client: &mut ClientConnection) {
     client.kubeconfig.get_or_insert_default();
     client.accept_content_types.get_or_insert_default();
-    text(&mut client.content_type, "application/json");
+    text(&mut client.content_type, PROTOBUF);
     if client.qps.is_none_or(|qps| qps == 0.0) {
         client.qps = Some(5.0);
     }

@@ -7,9 +7,9 @@ use ipnet::IpNet;
 
 use super::FieldError;
 use super::address::{parse_cidr, parse_host_port, parse_ip};
-use super::defaults::OFF;
+use super::defaults::{JSON, OFF, PROTOBUF};
 use super::duration::GoDuration;
-use super::types::{Conntrack, Iptables, KubeProxyConfiguration, Nftables};
+use super::types::{ClientConnection, Conntrack, Iptables, KubeProxyConfiguration, Nftables};
 use crate::model::{ConntrackConfig, Family, LocalDetector, LogConfig, LogFormat, NodePortAddresses, PerFamily};
 
 /// What the fields say, each checked.
@@ -250,6 +250,16 @@ impl Check {
         LogConfig { format, verbosity: logging.verbosity.unwrap_or_default().min(u32::from(u8::MAX)) as u8 }
     }
 
+    fn client(&mut self, client: &ClientConnection) {
+        if client.burst.is_some_and(|burst| burst < 0) {
+            self.error("clientConnection.burst", "must not be negative");
+        }
+        let kind = client.content_type.as_deref().unwrap_or_default();
+        if !["", PROTOBUF, JSON].contains(&kind) {
+            self.error("clientConnection.contentType", format!("{kind:?} is neither {PROTOBUF:?} nor {JSON:?}"));
+        }
+    }
+
     /// What has no word of its own in the model, or spans two fields.
     fn rest(&mut self, config: &KubeProxyConfiguration, section: &Section) {
         let others = Section::both(config).into_iter().filter(|other| other.name != section.name);
@@ -259,9 +269,7 @@ impl Check {
         if config.config_sync_period.is_some_and(GoDuration::is_negative) {
             self.error("configSyncPeriod", "must be greater than 0");
         }
-        if config.client_connection.as_ref().and_then(|client| client.burst).is_some_and(|burst| burst < 0) {
-            self.error("clientConnection.burst", "must not be negative");
-        }
+        self.client(&config.client_connection.clone().unwrap_or_default());
         if section.min_sync_period > section.sync_period {
             let name = section.name;
             self.error(format!("{name}.minSyncPeriod"), format!("must not be longer than {name}.syncPeriod"));

@@ -155,7 +155,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_kubeconfig_is_named() {
         let kubeconfig = Some("/nowhere/at-all.kubeconfig".into());
-        let said = refusal(ApiConfig { kubeconfig, master: None }).await;
+        let said = refusal(ApiConfig { kubeconfig, master: None, ..ApiConfig::default() }).await;
         assert!(said.contains("/nowhere/at-all.kubeconfig") && said.contains("No such file"), "{said}");
     }
 
@@ -164,13 +164,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("broken.kubeconfig");
         std::fs::write(&path, "clusters: 7\n").unwrap();
-        let said = refusal(ApiConfig { kubeconfig: Some(path), master: None }).await;
+        let said = refusal(ApiConfig { kubeconfig: Some(path), master: None, ..ApiConfig::default() }).await;
         assert!(said.contains("broken.kubeconfig"), "{said}");
     }
 
     #[tokio::test]
     async fn a_master_without_a_scheme_is_refused() {
-        let said = refusal(ApiConfig { kubeconfig: None, master: Some("10.0.0.1:6443".into()) }).await;
+        let said =
+            refusal(ApiConfig { kubeconfig: None, master: Some("10.0.0.1:6443".into()), ..ApiConfig::default() }).await;
         assert!(said.contains("--master \"10.0.0.1:6443\""), "{said}");
     }
 
@@ -182,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_master_alone_is_enough() {
-        let config = ApiConfig { kubeconfig: None, master: Some("http://127.0.0.1:1".into()) };
+        let config = ApiConfig { kubeconfig: None, master: Some("http://127.0.0.1:1".into()), ..ApiConfig::default() };
         assert!(connect(&config).await.is_ok());
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use kube::core::Status;
 use thiserror::Error;
 
+use crate::source::protobuf::Malformed;
+
 /// A list or a watch that did not work out.
 #[derive(Debug, Error)]
 pub(super) enum Failure {
@@ -14,6 +16,12 @@ pub(super) enum Failure {
     /// The server ended the stream with a status.
     #[error("{}", .0.message)]
     Status(Box<Status>),
+    /// What came is not what the protocol says.
+    #[error("the server's protobuf cannot be read: {0}")]
+    Malformed(#[from] Malformed),
+    /// The stream broke.
+    #[error("the stream broke: {}", chain(.0))]
+    Broken(std::io::Error),
     /// The stream ended in the middle of a list.
     #[error("the stream ended before the list was complete")]
     Unfinished,
@@ -51,7 +59,13 @@ impl Failure {
 
     /// An event was lost: it came, and could not be understood.
     pub(super) fn lost_an_event(&self) -> bool {
-        matches!(self, Failure::Client(kube::Error::SerdeError(_) | kube::Error::LinesCodecMaxLineLengthExceeded))
+        match self {
+            Failure::Malformed(_) => true,
+            Failure::Client(error) => {
+                matches!(error, kube::Error::SerdeError(_) | kube::Error::LinesCodecMaxLineLengthExceeded)
+            }
+            _ => false,
+        }
     }
 
     /// The server has not got streaming lists: it says so, or never ends one.

@@ -1,18 +1,20 @@
 //! The Kubernetes API as a source: one list-and-watch task a kind.
 
+mod ask;
 mod backoff;
 mod client;
+mod event;
 mod failure;
 mod version;
 mod watch;
 
 use std::sync::Arc;
 
-use kube::{Api, Client};
+use kube::Client;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use crate::model::{ApiConfig, Event};
+use crate::model::{ApiConfig, Encoding, Event};
 
 use super::feed::{Feed, SourceStats};
 use super::kind::Kind;
@@ -34,15 +36,15 @@ pub use client::{ConnectError, connect};
 /// # Errors
 /// When the configuration cannot be used; the server itself is not asked yet.
 pub async fn stream(config: &ApiConfig, node_name: &str) -> Result<Feed, ConnectError> {
-    Ok(watch(connect(config).await?, node_name))
+    Ok(watch(connect(config).await?, node_name, config.encoding))
 }
 
 /// The same as [`stream`] with a client that exists. Needs a tokio runtime.
-pub fn watch(client: Client, node_name: &str) -> Feed {
+pub fn watch(client: Client, node_name: &str, encoding: Encoding) -> Feed {
     let stats = Arc::new(SourceStats::default());
     let (sender, events) = unbounded_channel();
     let entrance = sender.downgrade();
-    let mut tasks = Tasks { client, sender, stats: stats.clone(), set: JoinSet::new() };
+    let mut tasks = Tasks { client, encoding, sender, stats: stats.clone(), set: JoinSet::new() };
     let spec = watch::Spec { streaming: true, ..watch::Spec::default() };
     tasks.spawn::<SlimService>(watch::Spec {
         labels: Some(format!("!{PROXY_NAME}")),
@@ -58,6 +60,7 @@ pub fn watch(client: Client, node_name: &str) -> Feed {
 
 struct Tasks {
     client: Client,
+    encoding: Encoding,
     sender: UnboundedSender<Vec<Event>>,
     stats: Arc<SourceStats>,
     set: JoinSet<()>,
@@ -65,7 +68,7 @@ struct Tasks {
 
 impl Tasks {
     fn spawn<K: Kind>(&mut self, spec: watch::Spec) {
-        let api = Api::<K>::all(self.client.clone());
-        self.set.spawn(watch::Watch::new(api, spec, self.sender.clone(), self.stats.clone()).run());
+        let asker = ask::Asker::<K>::new(self.client.clone(), self.encoding);
+        self.set.spawn(watch::Watch::new(asker, spec, self.sender.clone(), self.stats.clone()).run());
     }
 }

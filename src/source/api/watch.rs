@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::stream::BoxStream;
-use kube::Api;
 use kube::core::WatchEvent;
 use kube::core::params::{ListParams, VersionMatch, WatchParams};
 use tokio::sync::mpsc::UnboundedSender;
@@ -19,6 +17,7 @@ use crate::source::feed::SourceStats;
 use crate::source::intern::Interner;
 use crate::source::kind::{Kind, Origin};
 
+use super::ask::{Asker, Stream};
 use super::backoff::{Backoff, fraction};
 use super::failure::Failure;
 use super::version::{advance, is_older};
@@ -57,8 +56,6 @@ pub(super) struct Spec {
     pub(super) optional: bool,
 }
 
-type Stream<K> = BoxStream<'static, kube::Result<WatchEvent<K>>>;
-
 /// A complete list: the batch that tells it, its version, and the stream that goes on from there, if it is open already.
 struct Listed<K> {
     batch: Vec<Event>,
@@ -78,7 +75,7 @@ enum End {
 
 /// The task of one kind.
 pub(super) struct Watch<K> {
-    api: Api<K>,
+    asker: Asker<K>,
     spec: Spec,
     events: UnboundedSender<Vec<Event>>,
     stats: Arc<SourceStats>,
@@ -91,9 +88,14 @@ pub(super) struct Watch<K> {
 }
 
 impl<K: Kind> Watch<K> {
-    pub(super) fn new(api: Api<K>, spec: Spec, events: UnboundedSender<Vec<Event>>, stats: Arc<SourceStats>) -> Self {
+    pub(super) fn new(
+        asker: Asker<K>,
+        spec: Spec,
+        events: UnboundedSender<Vec<Event>>,
+        stats: Arc<SourceStats>,
+    ) -> Self {
         let (names, backoff, closings) = Default::default();
-        Watch { api, spec, events, stats, names, backoff, closings, listed_before: false, missing_told: false }
+        Watch { asker, spec, events, stats, names, backoff, closings, listed_before: false, missing_told: false }
     }
 
     /// Lists and watches until nobody listens.
@@ -114,10 +116,9 @@ impl<K: Kind> Watch<K> {
 
     async fn plain_list(&mut self) -> Result<Listed<K>, Failure> {
         let params = self.list_params();
-        let list = timeout(LIST_TIMEOUT, self.api.list(&params)).await;
+        let list = timeout(LIST_TIMEOUT, self.asker.list(&params)).await;
         let list = list.map_err(|_| Failure::Silent(LIST_TIMEOUT))??;
-        let version = list.metadata.resource_version.unwrap_or_default();
-        if version.is_empty() {
+        if list.version.is_empty() {
             return Err(Failure::Protocol("the list has no metadata.resourceVersion"));
         }
         let mut batch = vec![K::event(Change::Init)];
@@ -125,7 +126,7 @@ impl<K: Kind> Watch<K> {
             self.tell(object, &mut batch, false);
         }
         batch.push(K::event(Change::Synced));
-        Ok(Listed { batch, version, stream: None })
+        Ok(Listed { batch, version: list.version, stream: None })
     }
 
     /// The first list may come from the server's cache. Later ones must be the latest, or we might go back in time.
@@ -158,7 +159,7 @@ impl<K: Kind> Watch<K> {
         }
     }
 
-    async fn open(&self, version: &str, initial: bool) -> Result<Stream<K>, Failure> {
+    async fn open(&mut self, version: &str, initial: bool) -> Result<Stream<K>, Failure> {
         let params = WatchParams {
             label_selector: self.spec.labels.clone(),
             field_selector: self.spec.fields.clone(),
@@ -166,8 +167,8 @@ impl<K: Kind> Watch<K> {
             bookmarks: true,
             send_initial_events: initial,
         };
-        let opened = timeout(LIST_TIMEOUT, self.api.watch(&params, version)).await;
-        Ok(opened.map_err(|_| Failure::Silent(LIST_TIMEOUT))??.boxed())
+        let opened = timeout(LIST_TIMEOUT, self.asker.watch(&params, version)).await;
+        opened.map_err(|_| Failure::Silent(LIST_TIMEOUT))?
     }
 
     /// Follows the changes after `version` until only a new list helps.
@@ -216,7 +217,7 @@ impl<K: Kind> Watch<K> {
                     any = true;
                     continue;
                 }
-                Ok(Some(Err(error))) => error.into(),
+                Ok(Some(Err(failure))) => failure,
                 Ok(None) if any || opened.elapsed() > AT_ONCE => {
                     self.closed(opened.elapsed());
                     return End::Closed(opened.elapsed());

@@ -6,15 +6,16 @@ use kube::{Client, Config};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
+use crate::model::Encoding;
 use crate::source::service_cidr::SlimServiceCidr;
 
-type Item = kube::Result<WatchEvent<SlimServiceCidr>>;
+type Item = Result<WatchEvent<SlimServiceCidr>, Failure>;
 
 fn watch() -> (Watch<SlimServiceCidr>, UnboundedReceiver<Vec<Event>>) {
     let nowhere = Config::new("http://127.0.0.1:1".parse().expect("a URL"));
-    let api = Api::all(Client::try_from(nowhere).expect("nothing is asked yet"));
+    let asker = Asker::new(Client::try_from(nowhere).expect("nothing is asked yet"), Encoding::Protobuf);
     let (sender, events) = unbounded_channel();
-    (Watch::new(api, Spec::default(), sender, Arc::default()), events)
+    (Watch::new(asker, Spec::default(), sender, Arc::default()), events)
 }
 
 async fn end_of(items: Vec<Item>) -> (End, String) {
@@ -51,9 +52,9 @@ async fn only_gone_and_lost_events_mean_a_new_list() {
     assert!(matches!(end_of(vec![error(410)]).await.0, End::Relist(_)));
     assert!(matches!(end_of(vec![error(500)]).await.0, End::Reopen(_)));
     let garbage = serde_json::from_str::<u8>("garbage").expect_err("no number");
-    assert!(matches!(end_of(vec![Err(kube::Error::SerdeError(garbage))]).await.0, End::Relist(_)));
+    assert!(matches!(end_of(vec![Err(kube::Error::SerdeError(garbage).into())]).await.0, End::Relist(_)));
     let cut = kube::Error::ReadEvents(std::io::Error::other("cut"));
-    assert!(matches!(end_of(vec![Err(cut)]).await.0, End::Reopen(_)));
+    assert!(matches!(end_of(vec![Err(cut.into())]).await.0, End::Reopen(_)));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! It runs on its own thread, so tests without a runtime (those that run the binary) can use it too.
 
 mod fault;
+mod protobuf;
 mod query;
 mod serve;
 mod store;
@@ -105,6 +106,11 @@ impl FakeApi {
     pub fn delete(&self, resource: Resource, name: &str) {
         self.shared.state().delete(resource, name);
         self.wake();
+    }
+
+    /// Answers in JSON from now on, whatever a client asks for.
+    pub fn speak_only_json(&self) {
+        self.shared.state().protobuf = false;
     }
 
     /// Whether the server has streaming lists.

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use super::Shared;
 use super::fault::{Fault, Verb};
+use super::protobuf;
 use super::query::Query;
 use super::store::Resource;
 use super::watch;
@@ -52,41 +53,48 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     let verb = if query.is("watch") { Verb::Watch } else { Verb::List };
     let asked = if request.method() == hyper::Method::GET { verb.rbac() } else { request.method().as_str() };
     shared.state().asked.insert((request.uri().path().to_owned(), asked.to_owned()));
-    let Some(resource) = Resource::at(request.uri().path()) else { return Ok(refusal(404, "no such resource")) };
+    let Some(resource) = Resource::at(request.uri().path()) else { return Ok(refusal(404, "no such resource", false)) };
+    let accept = request.headers().get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let mut as_protobuf = accept.contains(protobuf::LIST);
     let fault = {
         let mut state = shared.state();
+        as_protobuf &= state.protobuf;
         state.requests.push((resource, verb, text));
         state.take_fault(resource, verb)
     };
     Ok(match fault {
-        Some(Fault::Status(code)) => refusal(code, "a planned fault"),
-        Some(Fault::Garbage) => whole(200, "this is no JSON".to_owned()),
-        Some(Fault::Cut) => cut(),
+        Some(Fault::Status(code)) => refusal(code, "a planned fault", as_protobuf),
+        Some(Fault::Garbage) => respond(200, media(verb, as_protobuf), once("this is neither JSON nor protobuf")),
+        Some(Fault::Cut) => cut(media(verb, as_protobuf)),
         Some(Fault::Delay(time)) => {
             tokio::time::sleep(time).await;
-            proper(&shared, resource, verb, query)
+            proper(&shared, resource, verb, query, as_protobuf)
         }
-        None => proper(&shared, resource, verb, query),
+        None => proper(&shared, resource, verb, query, as_protobuf),
     })
 }
 
-fn proper(shared: &Arc<Shared>, resource: Resource, verb: Verb, query: Query) -> Response<Body> {
+fn proper(shared: &Arc<Shared>, resource: Resource, verb: Verb, query: Query, as_protobuf: bool) -> Response<Body> {
     match verb {
-        Verb::List => list(shared, resource, &query),
-        Verb::Watch => match watch::open(shared.clone(), resource, query) {
-            Ok(stream) => respond(200, stream),
-            Err((code, message)) => refusal(code, message),
+        Verb::List => list(shared, resource, &query, as_protobuf),
+        Verb::Watch => match watch::open(shared.clone(), resource, query, as_protobuf) {
+            Ok(stream) => respond(200, media(verb, as_protobuf), stream),
+            Err((code, message)) => refusal(code, message, as_protobuf),
         },
     }
 }
 
-fn list(shared: &Shared, resource: Resource, query: &Query) -> Response<Body> {
+fn list(shared: &Shared, resource: Resource, query: &Query, as_protobuf: bool) -> Response<Body> {
     let state = shared.state();
+    let items = state.listed(resource, query);
+    if as_protobuf {
+        return respond(200, protobuf::LIST, once(protobuf::list(resource, state.version, &items)));
+    }
     let list = json!({
         "kind": format!("{}List", resource.kind()), "apiVersion": resource.api_version(),
-        "metadata": {"resourceVersion": state.version.to_string()}, "items": state.listed(resource, query),
+        "metadata": {"resourceVersion": state.version.to_string()}, "items": items,
     });
-    whole(200, list.to_string())
+    respond(200, JSON, once(list.to_string()))
 }
 
 /// A Status object, as the API server puts errors.
@@ -101,20 +109,34 @@ pub(crate) fn status(code: u16, message: &str) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason, "code": code})
 }
 
-fn refusal(code: u16, message: &str) -> Response<Body> {
-    whole(code, status(code, message).to_string())
+const JSON: &str = "application/json";
+
+fn media(verb: Verb, as_protobuf: bool) -> &'static str {
+    match (as_protobuf, verb) {
+        (false, _) => JSON,
+        (true, Verb::List) => protobuf::LIST,
+        (true, Verb::Watch) => protobuf::WATCH,
+    }
 }
 
-fn whole(code: u16, text: String) -> Response<Body> {
-    respond(code, futures::stream::iter([Ok(Frame::data(Bytes::from(text)))]).boxed())
+fn refusal(code: u16, message: &str, as_protobuf: bool) -> Response<Body> {
+    let status = status(code, message);
+    match as_protobuf {
+        true => respond(code, protobuf::LIST, once(protobuf::refusal(&status))),
+        false => respond(code, JSON, once(status.to_string())),
+    }
 }
 
-fn cut() -> Response<Body> {
+fn once(body: impl Into<Bytes>) -> BoxStream<'static, Piece> {
+    futures::stream::iter([Ok(Frame::data(body.into()))]).boxed()
+}
+
+fn cut(media: &str) -> Response<Body> {
     let pieces = [Ok(Frame::data(Bytes::from_static(b"{\"kind\":"))), Err(std::io::Error::other("cut"))];
-    respond(200, futures::stream::iter(pieces).boxed())
+    respond(200, media, futures::stream::iter(pieces).boxed())
 }
 
-fn respond(code: u16, pieces: BoxStream<'static, Piece>) -> Response<Body> {
-    let answer = Response::builder().status(code).header("content-type", "application/json");
+fn respond(code: u16, media: &str, pieces: BoxStream<'static, Piece>) -> Response<Body> {
+    let answer = Response::builder().status(code).header("content-type", media);
     answer.body(StreamBody::new(pieces)).expect("a proper answer")
 }

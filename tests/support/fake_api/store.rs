@@ -62,6 +62,8 @@ pub(crate) struct State {
     pub(crate) oldest: u64,
     pub(crate) gone_as_http: bool,
     pub(crate) streaming: bool,
+    /// Whether it answers in protobuf where that is asked for.
+    pub(crate) protobuf: bool,
     pub(crate) bookmarks: bool,
     pub(crate) faults: Vec<Planned>,
     pub(crate) requests: Vec<(Resource, Verb, String)>,
@@ -79,6 +81,7 @@ impl Default for State {
             oldest: 0,
             gone_as_http: false,
             streaming: true,
+            protobuf: true,
             bookmarks: true,
             faults: Vec::new(),
             requests: Vec::new(),

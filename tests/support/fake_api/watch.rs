@@ -11,6 +11,7 @@ use tokio::sync::broadcast::Receiver;
 
 use super::Shared;
 use super::fault::Disturbance;
+use super::protobuf;
 use super::query::Query;
 use super::serve::{Piece, status};
 use super::store::Resource;
@@ -21,6 +22,7 @@ struct Watch {
     live: Receiver<Option<(Resource, Disturbance)>>,
     resource: Resource,
     query: Query,
+    as_protobuf: bool,
     /// The version up to which events were sent.
     sent: u64,
     /// Pieces that wait to be sent.
@@ -42,6 +44,7 @@ pub(crate) fn open(
     shared: Arc<Shared>,
     resource: Resource,
     query: Query,
+    as_protobuf: bool,
 ) -> Result<BoxStream<'static, Piece>, Refusal> {
     let live = shared.live.subscribe();
     let mut state = shared.state();
@@ -55,20 +58,21 @@ pub(crate) fn open(
         return Err((410, "too old resource version"));
     }
     state.watch_opened(resource);
+    let piece = |event: &Value| piece(resource, event, as_protobuf);
     let mut waiting = VecDeque::new();
     if initial {
         let objects = state.listed(resource, &query);
-        waiting.extend(objects.into_iter().map(|object| line(&json!({"type": "ADDED", "object": object}))));
+        waiting.extend(objects.into_iter().map(|object| piece(&json!({"type": "ADDED", "object": object}))));
     }
     if query.is("sendInitialEvents") {
-        waiting.push_back(line(&bookmark(resource, state.version, json!({"k8s.io/initial-events-end": "true"}))));
+        waiting.push_back(piece(&bookmark(resource, state.version, json!({"k8s.io/initial-events-end": "true"}))));
     }
     if gone {
-        waiting.push_back(line(&error(410)));
+        waiting.push_back(piece(&error(410)));
     }
     let sent = if initial { state.version } else { after };
     drop(state);
-    let watch = Watch { shared, live, resource, query, sent, waiting, ended: gone };
+    let watch = Watch { shared, live, resource, query, as_protobuf, sent, waiting, ended: gone };
     Ok(futures::stream::unfold(watch, Watch::next).boxed())
 }
 
@@ -96,10 +100,24 @@ impl Watch {
     }
 
     fn catch_up(&mut self) {
-        let state = self.shared.state();
-        let events = state.events(self.resource, &self.query, self.sent);
-        self.waiting.extend(events.iter().map(line));
-        self.sent = self.sent.max(state.version);
+        let (events, version) = {
+            let state = self.shared.state();
+            (state.events(self.resource, &self.query, self.sent), state.version)
+        };
+        self.say_all(&events);
+        self.sent = self.sent.max(version);
+    }
+
+    fn send(&mut self, bytes: impl Into<Bytes>) {
+        self.waiting.push_back(Ok(Frame::data(bytes.into())));
+    }
+
+    fn say(&mut self, event: &Value) {
+        self.waiting.push_back(piece(self.resource, event, self.as_protobuf));
+    }
+
+    fn say_all(&mut self, events: &[Value]) {
+        events.iter().for_each(|event| self.say(event));
     }
 
     fn disturb(&mut self, disturbance: Disturbance) {
@@ -107,22 +125,30 @@ impl Watch {
             Disturbance::Drop => self.cut(),
             Disturbance::Close => self.ended = true,
             Disturbance::Error(code) => {
-                self.waiting.push_back(line(&error(code)));
+                self.say(&error(code));
                 self.ended = true;
             }
-            Disturbance::Line(text) => self.waiting.push_back(Ok(Frame::data(Bytes::from(format!("{text}\n"))))),
+            Disturbance::Line(text) => match serde_json::from_str(&text) {
+                Ok(event) => self.say(&event),
+                Err(_) if self.as_protobuf => self.send(protobuf::framed(text.as_bytes())),
+                Err(_) => self.send(format!("{text}\n")),
+            },
             Disturbance::HalfLine => {
-                self.waiting.push_back(Ok(Frame::data(Bytes::from_static(b"{\"type\":\"ADDED\",\"object\":{\"meta"))));
+                let half: &[u8] =
+                    if self.as_protobuf { b"\0\0\0\x50\x0a\x05ADD" } else { b"{\"type\":\"ADDED\",\"object\":{\"meta" };
+                self.send(half);
                 self.cut();
             }
             Disturbance::Replay => {
                 let events = self.shared.state().events(self.resource, &self.query, 0);
-                self.waiting.extend(events.iter().map(line));
+                self.say_all(&events);
             }
             Disturbance::Bookmark => {
                 let state = self.shared.state();
                 if state.bookmarks && self.query.is("allowWatchBookmarks") {
-                    self.waiting.push_back(line(&bookmark(self.resource, state.version, json!({}))));
+                    let mark = bookmark(self.resource, state.version, json!({}));
+                    drop(state);
+                    self.say(&mark);
                 }
             }
         }
@@ -134,8 +160,9 @@ impl Watch {
     }
 }
 
-fn line(event: &Value) -> Piece {
-    Ok(Frame::data(Bytes::from(format!("{event}\n"))))
+fn piece(resource: Resource, event: &Value, as_protobuf: bool) -> Piece {
+    let bytes = if as_protobuf { protobuf::frame(resource, event) } else { format!("{event}\n").into() };
+    Ok(Frame::data(bytes.into()))
 }
 
 fn error(code: u16) -> Value {
