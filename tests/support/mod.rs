@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod chart;
+pub mod cluster;
 pub mod daemon;
 pub mod everything;
 pub mod fake_api;
