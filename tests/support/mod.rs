@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod daemon;
 pub mod everything;
 pub mod fake_api;
+pub mod ipset;
 pub mod kube_proxy;
 pub mod lab;
 pub mod manifests;

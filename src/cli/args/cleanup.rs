@@ -6,7 +6,7 @@ use super::LogArgs;
 
 pub(super) const CLEANUP_HELP: &str = "\
 --kube-proxy removes the nftables tables `ip kube-proxy` and `ip6 kube-proxy`, those chains of iptables (iptables-nft and iptables-legacy) that
-kube-proxy's own cleanup removes, and the interface kube-ipvs0. kubelet's chains and everybody else's rules stay.
+kube-proxy's own cleanup removes, and what its ipvs mode made: virtual services, ipsets, the interface kube-ipvs0. kubelet's chains and everybody else's rules stay.
 Exit codes: 0 removed, or nothing there; 2 something is left, or a kube-proxy runs here (--force goes on all the same).
 
 Examples:
