@@ -11,7 +11,7 @@ mod netns;
 use std::time::{Duration, Instant};
 
 use cluster::Cluster;
-use ferroproxy::agent::{Arrivals, Engine};
+use ferroproxy::agent::{Arrivals, Engine, Rules};
 use ferroproxy::apply::netlink::Netlink;
 use ferroproxy::apply::target::Target;
 use ferroproxy::model::{Config, Family, SourceConfig};

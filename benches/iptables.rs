@@ -11,7 +11,7 @@ mod netns;
 use std::time::{Duration, Instant};
 
 use cluster::Cluster;
-use ferroproxy::agent::{Arrivals, IptablesEngine};
+use ferroproxy::agent::{Arrivals, IptablesEngine, Rules};
 use ferroproxy::apply::iptables::{IptablesKernel, Variant};
 use ferroproxy::model::{Config, Event, Family, ProxyMode, SourceConfig, SyncReport};
 use ferroproxy::state::State;

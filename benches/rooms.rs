@@ -15,7 +15,7 @@ use std::hint::black_box;
 
 use cluster::Cluster;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ferroproxy::agent::{Arrivals, Engine, plan};
+use ferroproxy::agent::{Arrivals, Engine, Rules, plan};
 use ferroproxy::apply::diff;
 use ferroproxy::apply::memory::Memory;
 use ferroproxy::apply::netlink::Netlink;

@@ -4,7 +4,7 @@
 mod canonical;
 
 use canonical::canonical;
-use ferroproxy::agent::{Arrivals, Engine};
+use ferroproxy::agent::{Arrivals, Engine, Rules};
 use ferroproxy::apply::memory::Memory;
 use ferroproxy::apply::target::{CommitError, Live, Remedy, Target};
 use ferroproxy::apply::{compare, diff};

@@ -3,7 +3,7 @@
 
 mod support;
 
-use ferroproxy::agent::{Arrivals, Engine, Finding};
+use ferroproxy::agent::{Arrivals, Engine, Finding, Rules};
 use ferroproxy::apply::diff;
 use ferroproxy::apply::netlink::{Netlink, Trouble};
 use ferroproxy::apply::target::{Live, Target};

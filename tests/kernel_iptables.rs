@@ -7,7 +7,7 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ferroproxy::agent::{Arrivals, Finding, IptablesEngine};
+use ferroproxy::agent::{Arrivals, Finding, IptablesEngine, Rules};
 use ferroproxy::apply::iptables::{IptablesKernel, RestoreTarget, Variant};
 use ferroproxy::compile::iptables::{Table, removal};
 use ferroproxy::model::{Family, FamilyOutcome, PerFamily, ProxyMode};

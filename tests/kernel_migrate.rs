@@ -2,9 +2,13 @@
 
 mod support;
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use support::daemon::{BINARY, program};
+use ferroproxy::peer::ipset::Ipsets;
+use support::daemon::{BINARY, feed, program};
+use support::ipset;
 use support::kube_proxy::{self, FRONTS, PORTS, Style, has_iptables};
 use support::lab::{Connection, PATIENCE, Place, Steady};
 use support::netns::{self, Netns};
@@ -338,6 +342,54 @@ fn an_interface_called_kube_ipvs0_goes_if_kube_proxy_made_it() {
     }
     assert_eq!(program(&netns, BINARY, &["cleanup", "--kube-proxy"]).code, Some(0));
     assert!(!there());
+}
+
+#[test]
+fn the_ipsets_of_ipvs_mode_go_after_the_rules_that_refer_to_them() {
+    if !netns::is_possible() {
+        return;
+    }
+    let netns = Netns::new("ipset");
+    let known = || netns.enter(|| Ipsets::open(Path::new("/"))).expect("it can be asked");
+    if known().is_none() {
+        eprintln!("\n*** NOT RUN: this kernel has no ipsets ***\n");
+        return;
+    }
+    let names = || known().expect("ipsets").of_kube_proxy().expect("names");
+    netns.enter(|| {
+        ipset::addresses("KUBE-IPVS-IPS", 2);
+        ipset::addresses("KUBE-6-IPVS-IPS", 10);
+        ipset::addresses("KUBE-SRC-OTHERS", 2);
+        ipset::ports("KUBE-NODE-PORT-TCP", &[30080, 30443]);
+        ipset::ports("KUBE-6-NODE-PORT-TCP", &[30081]);
+    });
+    assert_eq!(names(), ["KUBE-6-IPVS-IPS", "KUBE-6-NODE-PORT-TCP", "KUBE-IPVS-IPS", "KUBE-NODE-PORT-TCP"]);
+    let ports = known().expect("ipsets").node_ports().expect("node ports");
+    assert_eq!(ports, [(6, [30080, 30081, 30443].into()), (17, [].into()), (132, [].into())]);
+
+    let refers = |jump: &str| {
+        let rules =
+            format!("*nat\n:KUBE-SERVICES - [0:0]\n-A {jump} -m set --match-set KUBE-IPVS-IPS dst -j RETURN\nCOMMIT\n");
+        let restore = || feed(Command::new("iptables-nft-restore").arg("--noflush"), &rules);
+        let output = has_iptables().then(|| netns.enter(restore));
+        assert!(output.is_none_or(|output| output.status.success()), "{rules}");
+    };
+    let clean = || program(&netns, BINARY, &["cleanup", "--kube-proxy"]);
+    // Somebody else's rule holds a set: it is named, and stays until that rule goes.
+    refers("OUTPUT");
+    let ended = clean();
+    if has_iptables() {
+        assert!(ended.code == Some(2) && ended.stderr.contains("KUBE-IPVS-IPS"), "{ended:?}");
+        assert!(names().contains(&"KUBE-IPVS-IPS".to_owned()));
+        program(&netns, "iptables-nft", &["-t", "nat", "-F", "OUTPUT"]);
+        refers("KUBE-SERVICES");
+    }
+    let ended = clean();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(names(), [""; 0]);
+    assert_eq!(clean().stdout, "nothing of kube-proxy's to clean up\n");
+    let mut others = known().expect("ipsets");
+    assert!(others.destroy("KUBE-SRC-OTHERS").expect("destroyed"), "another's set was left alone");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 #[path = "support/chains.rs"]
 mod chains;
+#[path = "support/laws.rs"]
+mod laws;
 #[path = "support/oracle.rs"]
 #[allow(dead_code)]
 mod oracle;
@@ -11,12 +13,10 @@ mod small_world;
 #[allow(dead_code)]
 mod walking;
 
-use std::collections::BTreeMap;
-
 use chains::{Recent, Rules};
-use ferroproxy::compile::walk::Fate;
 use ferroproxy::model::{Config, ProxyMode};
-use oracle::Oracle;
+use laws::{Memory, agree, bit, stick};
+use proptest::collection::vec;
 use proptest::prelude::*;
 use small_world::{World, shot, world};
 
@@ -30,44 +30,25 @@ fn chained() -> impl Strategy<Value = World> {
 
 proptest! {
     #[test]
-    fn the_chains_do_what_the_semantics_say(
-        world in chained(),
-        shots in proptest::collection::vec(shot(), 1..60),
-    ) {
+    fn the_chains_do_what_the_semantics_say(world in chained(), shots in vec(shot(), 1..60)) {
         let state = world.state();
         let rules = Rules::of(&world.config, state.snapshot());
-        let oracle = Oracle { config: &world.config, objects: state.snapshot(), around: &world.around };
-        let ours = 1u32 << world.config.masquerade_bit;
-        for shot in shots {
-            let mut packet = world.send(&shot);
-            // A packet that brings our bit along asks for a masquerade itself.
-            packet.mark &= !ours;
-            let walked = rules.outcomes(&packet, &world.around, ours);
-            prop_assert_eq!(walked, oracle.outcomes(&packet), "{:?}", packet);
-        }
+        let outcomes = |packet: &_| rules.outcomes(packet, &world.around, bit(&world.config));
+        agree(&world, state.snapshot(), &shots, outcomes)?;
     }
 
     #[test]
     fn a_client_keeps_its_endpoint_while_it_may_be_used(
         world in chained(),
-        shots in proptest::collection::vec((shot(), any::<[bool; 8]>()), 1..200),
+        shots in vec(shot(), 1..200),
+        seed in any::<u32>(),
     ) {
         let state = world.state();
         let rules = Rules::of(&world.config, state.snapshot());
-        let oracle = Oracle { config: &world.config, objects: state.snapshot(), around: &world.around };
-        let (mut recent, mut kept) = (Recent::new(), BTreeMap::new());
-        for (shot, draws) in shots {
-            let mut packet = world.send(&shot);
-            packet.mark &= !(1u32 << world.config.masquerade_bit);
-            let may = oracle.outcomes(&packet);
-            let is = rules.next(&packet, &world.around, &draws, &mut recent);
-            prop_assert!(may.contains(&is), "{:?}: {:?}", packet, is);
-            let Some(port) = oracle.sticky(&packet).filter(|_| is.fate == Fate::Accept) else { continue };
-            // Where two policies have remembered one each, the first in the chain's order is kept.
-            let kept = kept.entry((port, packet.source)).or_insert_with(Vec::new);
-            let known = kept.iter().any(|before| may.iter().any(|o| o.destination == *before));
-            prop_assert!(!known || kept.contains(&is.destination), "{:?}: {:?}, kept {:?}", packet, is, kept);
-            kept.push(is.destination);
-        }
+        let mut recent = Recent::new();
+        stick(&world, state.snapshot(), (&shots, seed), Memory::EachPolicy, |packet, random| {
+            let draws: Vec<bool> = (0..8).map(|_| random(2) == 1).collect();
+            rules.next(packet, &world.around, &draws, &mut recent)
+        })?;
     }
 }

@@ -1,5 +1,8 @@
 //! Rung 3: any packet in any small world meets in the compiled rules what a plain reading of the semantics says.
 
+#[path = "support/laws.rs"]
+#[allow(dead_code)]
+mod laws;
 #[path = "support/oracle.rs"]
 mod oracle;
 #[path = "support/small_world.rs"]
@@ -13,7 +16,9 @@ use std::collections::BTreeMap;
 use ferroproxy::compile::expr::RejectWith;
 use ferroproxy::compile::walk::{Fate, Learned};
 use ferroproxy::model::PerFamily;
+use laws::{Memory, agree, bit, stick};
 use oracle::Oracle;
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -22,53 +27,25 @@ use walking::Rules;
 
 proptest! {
     #[test]
-    fn the_compiled_rules_do_what_the_semantics_say(
-        world in world(),
-        shots in proptest::collection::vec(shot(), 1..60),
-    ) {
+    fn the_compiled_rules_do_what_the_semantics_say(world in world(), shots in vec(shot(), 1..60)) {
         let state = world.state();
         let rules = Rules::of(&world.config, state.snapshot());
-        let oracle = Oracle { config: &world.config, objects: state.snapshot(), around: &world.around };
-        let ours = 1u32 << world.config.masquerade_bit;
-        for shot in shots {
-            let mut packet = world.send(&shot);
-            // A packet that brings our bit along asks for a masquerade itself.
-            packet.mark &= !ours;
-            let walked = rules.outcomes(&packet, &world.around, ours);
-            prop_assert_eq!(walked, oracle.outcomes(&packet), "{:?}", packet);
-        }
+        let outcomes = |packet: &_| rules.outcomes(packet, &world.around, bit(&world.config));
+        agree(&world, state.snapshot(), &shots, outcomes)?;
     }
-}
 
-proptest! {
     #[test]
     fn a_client_keeps_its_endpoint_while_it_may_be_used(
         world in world(),
-        shots in proptest::collection::vec(shot(), 1..200),
+        shots in vec(shot(), 1..200),
         seed in any::<u32>(),
     ) {
         let state = world.state();
         let rules = Rules::of(&world.config, state.snapshot());
-        let oracle = Oracle { config: &world.config, objects: state.snapshot(), around: &world.around };
         let mut learned = PerFamily::<Learned>::default();
-        let mut kept = BTreeMap::new();
-        let mut drawn = seed;
-        let mut random = |modulus| {
-            drawn = drawn.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (drawn >> 16) % modulus
-        };
-        for shot in shots {
-            let mut packet = world.send(&shot);
-            packet.mark &= !(1u32 << world.config.masquerade_bit);
-            let may = oracle.outcomes(&packet);
-            let is = rules.next(&packet, &world.around, &mut random, &mut learned);
-            prop_assert!(may.contains(&is), "{:?}: {:?}", packet, is);
-            let Some(port) = oracle.sticky(&packet).filter(|_| is.fate == Fate::Accept) else { continue };
-            let before = kept.insert((port, packet.source), is.destination);
-            if let Some(before) = before.filter(|before| may.iter().any(|o| o.destination == *before)) {
-                prop_assert_eq!(is.destination, before, "{:?}", packet);
-            }
-        }
+        stick(&world, state.snapshot(), (&shots, seed), Memory::One, |packet, random| {
+            rules.next(packet, &world.around, random, &mut learned)
+        })?;
     }
 }
 

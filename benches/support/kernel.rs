@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ferroproxy::agent::{Arrivals, Engine};
+use ferroproxy::agent::{Arrivals, Engine, Rules};
 use ferroproxy::apply::diff;
 use ferroproxy::apply::netlink::Netlink;
 use ferroproxy::apply::target::{CommitError, Live, Outcome, Receipt, Target};

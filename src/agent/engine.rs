@@ -4,27 +4,27 @@ mod commit;
 pub(super) mod holds;
 mod quarantine;
 mod report;
-mod watch;
+mod rules;
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use tracing::{debug, warn};
+use tracing::warn;
 
-use super::figures::{Before, KernelFigures};
+use super::figures::Before;
+use super::oddities::Oddities;
 use super::plan::{Routes, routes};
-use super::report::{Counts, Sync, Times, recount};
+use super::report::{Sync, Times};
+use super::rules::Arrivals;
 use super::settings::settings;
 use crate::apply::target::{CommitError, Live, Target};
 use crate::apply::{drift, learn, seed};
 use crate::compile::Compiler;
 use crate::compile::draft::Pending;
-use crate::model::{Config, Drift, Family, ObjectName, PerFamily, Rejection, SyncKind, SyncReport};
+use crate::model::{Config, Drift, Family, ObjectName, Rejection, SyncKind, SyncReport};
 use crate::state::{Changes, Snapshot};
 use holds::Holds;
 use quarantine::Quarantine;
-pub use watch::Finding;
 
 /// How many services are compiled at a time.
 const SERVICES_AT_A_TIME: usize = 512;
@@ -39,7 +39,7 @@ pub struct Engine<T> {
     compiler: Option<Compiler>,
     /// The ruleset generation of the namespace after our last look or commit.
     generation: Option<u32>,
-    counts: BTreeMap<ObjectName, PerFamily<Counts>>,
+    oddities: Oddities,
     quarantine: Quarantine,
     /// What the kernel had counted when it was asked last.
     counted: Before,
@@ -47,13 +47,6 @@ pub struct Engine<T> {
     holds: Holds,
     /// Changes that happened before say nothing about how fast we are.
     started: Timestamp,
-}
-
-/// When a sync's changes were received and where time is read.
-#[derive(Clone, Debug, Default)]
-pub struct Arrivals {
-    /// When each event was received.
-    pub events: Vec<Instant>,
 }
 
 impl<T: Target> Engine<T> {
@@ -65,7 +58,7 @@ impl<T: Target> Engine<T> {
             target,
             compiler: None,
             generation: None,
-            counts: BTreeMap::new(),
+            oddities: Oddities::default(),
             quarantine: Quarantine::default(),
             counted: Before::default(),
             holds: Holds::default(),
@@ -83,15 +76,6 @@ impl<T: Target> Engine<T> {
         &mut self.target
     }
 
-    /// Figures only the kernel has; none when it does not answer.
-    pub fn kernel_figures(&mut self) -> KernelFigures {
-        let Some(compiler) = &self.compiler else { return KernelFigures::default() };
-        self.counted.read(&mut self.target, compiler).unwrap_or_else(|error| {
-            debug!(%error, "the kernel's counters cannot be read; they are read again later");
-            KernelFigures::default()
-        })
-    }
-
     /// The wanted ruleset; `None` before the first sync.
     pub fn compiler(&self) -> Option<&Compiler> {
         self.compiler.as_ref()
@@ -102,27 +86,7 @@ impl<T: Target> Engine<T> {
         self.holds.next().is_some()
     }
 
-    /// When what the last sync left undone is due again; `None`: nothing is undone.
-    pub fn retry_at(&self) -> Option<Instant> {
-        self.holds.next()
-    }
-
-    /// Whether services are left out because the kernel refused them.
-    pub fn has_quarantined(&self) -> bool {
-        !self.quarantine.is_empty()
-    }
-
-    /// Whether someone has committed to the namespace's ruleset since our last look or commit; also when that cannot be known.
-    pub fn is_disturbed(&mut self) -> bool {
-        !matches!((self.target.generation(), self.generation), (Ok(now), Some(then)) if now == then)
-    }
-
-    /// Brings what changed into force. The first sync compares with the kernel and brings everything.
-    pub fn sync(&mut self, snapshot: &Snapshot, changes: Changes, arrivals: &Arrivals) -> SyncReport {
-        self.sync_at(Instant::now(), snapshot, changes, arrivals)
-    }
-
-    /// [`Engine::sync`] at this time: families whose commit failed lately wait for theirs.
+    /// [`Rules::sync`] at this time: families whose commit failed lately wait for theirs.
     fn sync_at(&mut self, begun: Instant, snapshot: &Snapshot, changes: Changes, arrivals: &Arrivals) -> SyncReport {
         let kind = if self.compiler.is_none() { SyncKind::Full } else { SyncKind::Partial };
         let rejections = match kind {
@@ -133,16 +97,6 @@ impl<T: Target> Engine<T> {
         let committed = self.commit(Some(begun));
         let times = Times { begun, compiled };
         self.report(Sync { kind, changes, rejections, arrivals, times, drift: None }, committed)
-    }
-
-    /// Compares everything with the kernel, repairs what differs, and tries the services left out once more.
-    pub fn audit(&mut self, snapshot: &Snapshot) -> SyncReport {
-        self.audit_and(|engine| engine.try_quarantined(snapshot))
-    }
-
-    /// Compares everything with the kernel and repairs what differs.
-    pub fn repair(&mut self) -> SyncReport {
-        self.audit_and(|_| ())
     }
 
     fn audit_and(&mut self, then: impl FnOnce(&mut Self)) -> SyncReport {
@@ -220,7 +174,7 @@ impl<T: Target> Engine<T> {
     /// The routes of these services now, what is odd about them counted.
     fn routes<'a>(&mut self, snapshot: &Snapshot, names: impl Iterator<Item = &'a ObjectName>) -> Routes {
         let routes = routes(&self.config, snapshot, names);
-        recount(&mut self.counts, &routes);
+        self.oddities.recount(&routes);
         routes
     }
 

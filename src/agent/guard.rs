@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::engine::Finding;
+use super::rules::Finding;
 
 /// How often the generation is looked at. What is found is repaired at once, so this and a comparison's time bound a repair.
 const LOOK: Duration = Duration::from_millis(250);

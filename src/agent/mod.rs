@@ -6,6 +6,7 @@ mod flows;
 mod guard;
 mod health;
 mod iptables;
+mod oddities;
 mod pace;
 mod plan;
 mod report;
@@ -27,14 +28,14 @@ use crate::observe::{Moment, Observer};
 use crate::source::Feed;
 use crate::state::{Snapshot, State};
 
-pub use engine::{Arrivals, Engine, Finding};
+pub use engine::Engine;
 pub use figures::KernelFigures;
 use guard::Guard;
 use health::HealthPorts;
 pub use iptables::IptablesEngine;
 use pace::Pace;
 pub use plan::{plan, plan_iptables};
-pub use rules::Rules;
+pub use rules::{Arrivals, Finding, Rules};
 use settings::waits_for_addresses;
 pub use settings::{iptables_settings, on_loopback, settings, waits_for_node};
 

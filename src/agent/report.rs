@@ -1,17 +1,12 @@
 //! What a sync says of itself, whatever the rules are written with.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::engine::Arrivals;
-use super::plan::Routes;
-use crate::model::{
-    Drift, Family, FamilyOutcome, HintsUnused, MapFill, NoLocalEndpoints, ObjectName, PerFamily, Rejection, Stage,
-    SyncKind, SyncReport,
-};
-use crate::policy::{HintsIgnored, PortRoutes, Route};
+use super::oddities::Odd;
+use super::rules::Arrivals;
+use crate::model::{Drift, Family, FamilyOutcome, MapFill, PerFamily, Rejection, Stage, SyncKind, SyncReport};
 use crate::state::Changes;
 
 /// When the stages of a sync began and ended.
@@ -58,7 +53,7 @@ pub(super) fn report(
     in_force: InForce,
     usable: &[Family],
     started: Timestamp,
-    counts: PerFamily<Counts>,
+    odd: PerFamily<Odd>,
 ) -> SyncReport {
     let Sync { kind, changes, rejections, arrivals, times, drift } = sync;
     let (ended, ended_at) = (Instant::now(), Timestamp::now());
@@ -89,61 +84,11 @@ pub(super) fn report(
         services: in_force.services,
         elements: in_force.elements,
         maps: in_force.maps,
-        no_local_endpoints: PerFamily::from_fn(|family| counts.get(family).no_local),
-        hints_unused: PerFamily::from_fn(|family| counts.get(family).hints),
+        no_local_endpoints: PerFamily::from_fn(|family| odd.get(family).no_local),
+        hints_unused: PerFamily::from_fn(|family| odd.get(family).hints),
         rejections,
         quarantined: in_force.quarantined,
         audited: drift.is_some(),
         drift: drift.unwrap_or_default(),
     }
-}
-
-/// What is odd about a service's ports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    /// Their Local policy finds no local endpoint while there are others.
-    pub(super) no_local: NoLocalEndpoints,
-    /// Topology hints that are not used.
-    pub(super) hints: HintsUnused,
-}
-
-/// What is odd over all services.
-pub(super) fn total<'a>(all: impl Iterator<Item = &'a PerFamily<Counts>>) -> PerFamily<Counts> {
-    let mut total = PerFamily::<Counts>::default();
-    for (family, Counts { no_local, hints }) in all.flat_map(PerFamily::iter) {
-        let sum = total.get_mut(family);
-        sum.no_local.internal += no_local.internal;
-        sum.no_local.external += no_local.external;
-        sum.hints.incomplete += hints.incomplete;
-        sum.hints.no_zone += hints.no_zone;
-        sum.hints.not_for_us += hints.not_for_us;
-    }
-    total
-}
-
-/// Counts anew what is odd about these services.
-pub(super) fn recount(counts: &mut BTreeMap<ObjectName, PerFamily<Counts>>, routes: &Routes) {
-    for (name, ports) in routes {
-        match count(ports) {
-            Some(odd) => counts.insert(name.clone(), odd),
-            None => counts.remove(name),
-        };
-    }
-}
-
-/// Counts what is odd; `None` when nothing is.
-fn count(ports: &[PortRoutes]) -> Option<PerFamily<Counts>> {
-    let mut counts = PerFamily::<Counts>::default();
-    for port in ports {
-        let Counts { no_local, hints } = counts.get_mut(port.family);
-        no_local.internal += usize::from(port.internal == Route::Drop);
-        no_local.external += usize::from(port.external == Route::Drop && port.is_external());
-        match port.hints_ignored {
-            Some(HintsIgnored::Incomplete) => hints.incomplete += 1,
-            Some(HintsIgnored::NoZone) => hints.no_zone += 1,
-            Some(HintsIgnored::NotForUs) => hints.not_for_us += 1,
-            Some(HintsIgnored::None) | None => {}
-        }
-    }
-    (counts != PerFamily::default()).then_some(counts)
 }

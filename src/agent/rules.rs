@@ -2,11 +2,29 @@
 
 use std::time::Instant;
 
-use super::engine::{Arrivals, Engine, Finding};
 use super::figures::KernelFigures;
-use crate::apply::target::Target;
 use crate::model::{IptablesFigures, SyncReport};
 use crate::state::{Changes, Snapshot};
+
+/// When what a sync is about was received.
+#[derive(Clone, Debug, Default)]
+pub struct Arrivals {
+    /// When each event was received.
+    pub events: Vec<Instant>,
+}
+
+/// What a look came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Nobody has committed anything since everything was last compared: what is in force is ours.
+    Untouched,
+    /// Somebody has committed something by this generation. What can be seen without the elements is ours; the elements were not compared.
+    Unproven(u32),
+    /// Something of ours is not as it was. The words name the first such thing.
+    Deviates(String),
+    /// The kernel did not answer.
+    Unreadable,
+}
 
 /// Keeps rules in force.
 pub trait Rules {
@@ -33,43 +51,5 @@ pub trait Rules {
     /// The figures of the last sync in iptables mode.
     fn figures(&self) -> Option<&IptablesFigures> {
         None
-    }
-}
-
-impl<T: Target> Rules for Engine<T> {
-    fn has_synced(&self) -> bool {
-        self.compiler().is_some()
-    }
-
-    fn retry_at(&self) -> Option<Instant> {
-        self.retry_at()
-    }
-
-    fn has_quarantined(&self) -> bool {
-        self.has_quarantined()
-    }
-
-    fn is_disturbed(&mut self) -> bool {
-        self.is_disturbed()
-    }
-
-    fn look(&mut self, seen: Option<u32>) -> Finding {
-        self.look(seen)
-    }
-
-    fn sync(&mut self, snapshot: &Snapshot, changes: Changes, arrivals: &Arrivals) -> SyncReport {
-        self.sync(snapshot, changes, arrivals)
-    }
-
-    fn audit(&mut self, snapshot: &Snapshot) -> SyncReport {
-        self.audit(snapshot)
-    }
-
-    fn repair(&mut self) -> SyncReport {
-        self.repair()
-    }
-
-    fn kernel_figures(&mut self) -> KernelFigures {
-        self.kernel_figures()
     }
 }

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use crate::compile::iptables;
+use crate::compile::manners::Locality;
 use crate::compile::settings::{NodePorts, Settings};
-use crate::compile::treatment::Locality;
 use crate::model::{Config, Family, LocalDetector, Node, NodePortAddresses, PerFamily, ProxyMode};
 use crate::state::Snapshot;
 

@@ -1,17 +1,17 @@
 //! The compiler: routes in, a draft of the ruleset out. A change of a service touches what that service contributes, nothing else.
 
+mod asked;
 mod numbering;
+mod relay;
+mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::affinity::ServiceNumbers;
-use super::bytes::Bytes;
-use super::claims::{Claims, Frontend};
+use super::claims::Claims;
 use super::draft::Draft;
 use super::emission::{Emission, Place, Placed, comment};
-use super::frame;
 use super::layout::SetId;
-use super::ruleset::{Element, Value};
 use super::seed::Seed;
 use super::settings::Settings;
 use super::slots::settle;
@@ -92,32 +92,6 @@ impl Compiler {
         self.shared.shrink_to_fit();
     }
 
-    /// How many services contribute.
-    pub fn service_count(&self) -> usize {
-        self.services.len()
-    }
-
-    /// Takes new settings. Families cannot change.
-    pub fn set_settings(&mut self, settings: Settings) {
-        if settings == self.settings {
-            return;
-        }
-        let before = std::mem::replace(&mut self.settings, settings);
-        self.lay_frame();
-        self.relay_parts();
-        let (old_manners, manners) = (before.all_manners(), self.settings.all_manners());
-        if old_manners != manners {
-            let all: Vec<ObjectName> = self.services.keys().cloned().collect();
-            for name in all {
-                let ports = self.services.get(&name).cloned().unwrap_or_default();
-                let old = Emission::of(&ports, &old_manners);
-                let new = Emission::of(&ports, &manners);
-                self.give_up(&old, &new);
-                self.take_up(&old, new);
-            }
-        }
-    }
-
     /// Takes the routes of some services; no routes means the service is gone. Answers frontends that could not be had.
     pub fn update(&mut self, batch: BTreeMap<ObjectName, Vec<PortRoutes>>) -> Vec<Rejection> {
         let mut stirred = BTreeSet::new();
@@ -163,35 +137,6 @@ impl Compiler {
         for (old, new) in emissions {
             self.take_up(&old, new);
         }
-    }
-
-    /// The routes of a service as they were taken last, its endpoints in the order of their slots; none for a service that is not there.
-    pub fn routes_of(&self, name: &ObjectName) -> Vec<PortRoutes> {
-        let ports = self.services.get(name).map_or(&[][..], Vec::as_slice);
-        let whole = |port: &Placed| PortRoutes {
-            cluster: port.cluster.clone(),
-            local: port.local.clone(),
-            ..port.routes.clone()
-        };
-        ports.iter().map(whole).collect()
-    }
-
-    /// The service that owns a frontend.
-    pub fn owner_of(&self, frontend: &Frontend) -> Option<&ObjectName> {
-        self.claims.owner(frontend).map(|name| &name.service)
-    }
-
-    /// A service that wants this element; `None` when no service does. Shared elements may have several. Looks at every service: for
-    /// when something has gone wrong.
-    pub fn owner_of_element(&self, family: Family, set: &str, key: &Bytes) -> Option<&ObjectName> {
-        let id = SetId::all().find(|id| id.text() == set)?;
-        let place = (family, id, key.clone());
-        let manners = self.settings.all_manners();
-        let wants = |ports: &[Placed]| {
-            let emission = Emission::of(ports, &manners);
-            emission.elements.contains_key(&place) || emission.shared.contains(&place)
-        };
-        self.services.iter().find(|(_, ports)| wants(ports)).map(|(name, _)| name)
     }
 
     /// Seats the endpoints of each port: as before, else as an earlier process had them.
@@ -244,135 +189,6 @@ impl Compiler {
             rejections.extend(told);
         }
         ports
-    }
-
-    /// Removes what one contribution has and the next has not. Chains that both need stay.
-    fn give_up(&mut self, old: &Emission, new: &Emission) {
-        for (part, count) in &new.parts {
-            self.acquire(*part, *count);
-        }
-        for (part, count) in &old.parts {
-            self.release(*part, *count);
-        }
-        for (family, set, key) in old.elements.keys().filter(|place| !new.elements.contains_key(place)) {
-            self.draft.remove(*family, set.text(), key);
-        }
-        for place in old.shared.difference(&new.shared) {
-            self.release_shared(place);
-        }
-    }
-
-    /// Puts what one contribution has and the one before had not.
-    fn take_up(&mut self, old: &Emission, new: Emission) {
-        for place in new.shared.difference(&old.shared) {
-            self.acquire_shared(place);
-        }
-        for (place, element) in new.elements {
-            if old.elements.get(&place) != Some(&element) {
-                let (family, set, key) = place;
-                self.draft.put(family, set.text(), key, element);
-            }
-        }
-    }
-
-    fn acquire_shared(&mut self, place: &Place) {
-        let users = self.shared.entry(place.clone()).or_default();
-        *users += 1;
-        if *users == 1 {
-            let (family, set, key) = place;
-            self.draft.put(*family, set.text(), key.clone(), Element { value: Value::Present, comment: None });
-        }
-    }
-
-    fn release_shared(&mut self, place: &Place) {
-        let Some(users) = self.shared.get_mut(place) else { return };
-        *users -= 1;
-        if *users == 0 {
-            self.shared.remove(place);
-            self.draft.remove(place.0, place.1.text(), &place.2);
-        }
-    }
-
-    fn acquire(&mut self, (family, part): (Family, Part), count: usize) {
-        let users = self.parts.entry((family, part)).or_default();
-        *users += count;
-        if *users == count {
-            let chain = part.chain(family, &self.settings.manners(family));
-            self.draft.put_chain(family, part.name(), chain);
-            for set in part.needs_sets() {
-                self.acquire_set(family, set);
-            }
-            for next in part.needs() {
-                self.acquire((family, next), 1);
-            }
-        }
-    }
-
-    fn release(&mut self, (family, part): (Family, Part), count: usize) {
-        let Some(users) = self.parts.get_mut(&(family, part)) else { return };
-        *users = users.saturating_sub(count);
-        if *users == 0 {
-            self.parts.remove(&(family, part));
-            self.draft.remove_chain(family, &part.name());
-            for set in part.needs_sets() {
-                self.release_set(family, set);
-            }
-            for next in part.needs() {
-                self.release((family, next), 1);
-            }
-        }
-    }
-
-    fn acquire_set(&mut self, family: Family, set: SetId) {
-        let users = self.sets.entry((family, set)).or_default();
-        *users += 1;
-        if *users == 1 {
-            self.draft.add_set(family, set);
-            if let Some(size) = self.seed.sizes.get(&(family, set.name())) {
-                self.draft.reserve(family, set.text(), *size);
-            }
-        }
-    }
-
-    fn release_set(&mut self, family: Family, set: SetId) {
-        let Some(users) = self.sets.get_mut(&(family, set)) else { return };
-        *users -= 1;
-        if *users == 0 {
-            self.sets.remove(&(family, set));
-            self.draft.remove_set(family, set);
-        }
-    }
-
-    /// Writes the frame's chains and the sets that follow the settings.
-    fn lay_frame(&mut self) {
-        for family in self.settings.families.clone() {
-            for (name, chain) in frame::chains(family, &self.settings) {
-                self.draft.put_chain(family, name, chain);
-            }
-            for (set, wanted) in frame::elements(family, &self.settings) {
-                self.replace_elements(family, set, wanted);
-            }
-        }
-    }
-
-    /// Writes the shared chains anew: their rules follow the settings.
-    fn relay_parts(&mut self) {
-        let parts: Vec<(Family, Part)> = self.parts.keys().copied().collect();
-        for (family, part) in parts {
-            let chain = part.chain(family, &self.settings.manners(family));
-            self.draft.put_chain(family, part.name(), chain);
-        }
-    }
-
-    fn replace_elements(&mut self, family: Family, set: SetId, wanted: BTreeMap<Bytes, Element>) {
-        let table = self.draft.ruleset().get(family).as_ref();
-        let now = table.and_then(|t| t.sets.get(set.text())).map(|s| s.elements.clone()).unwrap_or_default();
-        for key in now.keys().filter(|key| !wanted.contains_key(key)) {
-            self.draft.remove(family, set.text(), key);
-        }
-        for (key, element) in wanted {
-            self.draft.put(family, set.text(), key, element);
-        }
     }
 }
 

@@ -8,8 +8,9 @@ use super::affinity::Numbers;
 use super::bytes::Bytes;
 use super::claims::{Claimant, Frontend};
 use super::layout::{Reach, SetId, endpoint_data, hairpin_key};
+use super::manners::Manners;
 use super::ruleset::{COMMENT_MAX, Element, Value};
-use super::treatment::{End, Entry, Manners, Part, Pick, Treatment};
+use super::treatment::{End, Entry, Part, Pick, Treatment};
 use crate::model::{EndpointAddr, Family, PerFamily, TrafficPolicy};
 use crate::policy::{Pool, PortRoutes, Route};
 

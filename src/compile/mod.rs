@@ -12,6 +12,7 @@ mod frame;
 pub mod iptables;
 pub mod layout;
 pub mod lower;
+pub mod manners;
 pub mod print;
 pub mod ruleset;
 pub mod seed;

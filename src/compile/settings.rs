@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::treatment::{Locality, Manners};
+use super::manners::{Locality, Manners};
 use crate::model::{Family, PerFamily};
 
 /// The addresses node ports of one family answer on.

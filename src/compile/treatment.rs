@@ -2,12 +2,13 @@
 //!
 //! A treatment is a value. Its parts are small chains, each named after what it does, that go to the next: entry, then pick.
 
-use std::net::IpAddr;
+mod rules;
 
-use super::affinity::{OURS, SERVICE_BITS};
-use super::layout::{Reach, SetId, affinity_fields, firewall_fields, slot_fields};
-use super::ruleset::{Chain, ChainKind, Field, Hook, HookPoint, Name, Verdict};
-use super::stmt::{Is, Rule, Stmt};
+use super::affinity::OURS;
+use super::layout::{Reach, SetId};
+use super::manners::Manners;
+use super::ruleset::{Chain, ChainKind, Hook, HookPoint, Name, Verdict};
+use super::stmt::{Rule, Stmt};
 use crate::model::Family;
 use crate::policy::Pool;
 
@@ -63,56 +64,6 @@ pub struct Treatment {
     pub entry: Entry,
     /// The end.
     pub end: End,
-}
-
-/// Who counts as local to the cluster, in one family.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Locality {
-    /// Nobody can tell.
-    #[default]
-    Unknown,
-    /// Sources inside a network.
-    Inside(ipnet::IpNet),
-    /// What came in by an interface with this name (or this beginning of a name).
-    By {
-        /// The name, or its beginning.
-        interface: String,
-        /// Whether `interface` is only the beginning.
-        prefix: bool,
-    },
-}
-
-impl Locality {
-    /// The match for sources that are local (or are not); `None` when nobody can tell.
-    fn matching(&self, family: Family, is: Is) -> Option<Stmt> {
-        match self {
-            Locality::Unknown => None,
-            Locality::Inside(net) => Some(Stmt::Net(Field::Saddr(family), is, *net)),
-            Locality::By { interface, prefix } => {
-                Some(Stmt::InputInterface { name: interface.clone(), prefix: *prefix, is })
-            }
-        }
-    }
-}
-
-/// What chains need to know of the settings in one family.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manners {
-    /// Who is local.
-    pub locality: Locality,
-    /// Whether all cluster-IP traffic is masqueraded.
-    pub masquerade_all: bool,
-    /// The node's own address: source ranges that hold it admit the load-balancer IPs themselves.
-    pub node_ip: Option<IpAddr>,
-    /// Whether the new connections to each frontend are counted.
-    pub count_connections: bool,
-}
-
-impl Manners {
-    /// Whether cluster-IP traffic needs an entry of its own.
-    pub fn has_internal_entry(&self) -> bool {
-        self.masquerade_all || self.locality != Locality::Unknown
-    }
 }
 
 /// A shared chain on demand: one part of a treatment.
@@ -246,9 +197,9 @@ impl Part {
     /// The chain.
     pub fn chain(self, family: Family, manners: &Manners) -> Chain {
         let rules = match self {
-            Part::Guard(treatment) => guard_rules(treatment, family),
-            Part::Pick(pick) => pick_rules(pick, family),
-            Part::Entry(treatment) => entry_rules(treatment, family, manners),
+            Part::Guard(treatment) => rules::guard(treatment, family),
+            Part::Pick(pick) => rules::pick(pick, family),
+            Part::Entry(treatment) => rules::entry(treatment, family, manners),
             Part::ClearPriority => vec![Rule::new([Stmt::PriorityHas(OURS), Stmt::PriorityClear])],
         };
         let early = Hook { kind: ChainKind::Nat, point: HookPoint::Postrouting, priority: BEFORE_SRCNAT };
@@ -263,81 +214,4 @@ fn entry_suffix(Treatment { entry, end, .. }: Treatment) -> String {
         Entry::External => format!("EXT-{}", end.suffix()),
         Entry::ShortCircuit(pick) => format!("EXT-{}-{}", pick.suffix(), end.suffix()),
     }
-}
-
-fn guard_rules(treatment: Treatment, family: Family) -> Vec<Rule> {
-    let stranger = Stmt::InSet(firewall_fields(family), Is::NotIn, SetId::Firewall.name());
-    vec![
-        Rule::new([stranger, Stmt::Verdict(Verdict::Drop)]).comment("not in loadBalancerSourceRanges"),
-        Rule::new([Stmt::Verdict(treatment.unguarded().verdict())]),
-    ]
-}
-
-/// A packet that is on its way while the last slot goes may draw a slot that is no more: it gets slot 0, and if that went too, it is
-/// refused (rules are read as of the chain's start, sets as of now: `nft_do_chain` in `net/netfilter/nf_tables_core.c`).
-fn pick_rules(pick: Pick, family: Family) -> Vec<Rule> {
-    let missed = match pick.slots {
-        1 => Verdict::Goto(REJECT.into()),
-        _ => Verdict::Goto(Part::Pick(pick.one_slot()).name()),
-    };
-    let mut rules = match pick.sticky {
-        Some(seconds) => sticky_rules(pick, seconds, family),
-        None => {
-            let fields = slot_fields(pick.reach, family, Field::Random(pick.slots));
-            vec![Rule::new([Stmt::DnatMap(fields, SetId::Endpoints(pick.reach, pick.pool).name())])]
-        }
-    };
-    rules.push(Rule::new([Stmt::Verdict(missed)]));
-    rules
-}
-
-/// The packet draws an endpoint's number, learns it unless its client is known, and takes what is known of the client: so of two
-/// connections at once the first to learn decides for both. A full map learns nothing, and the drawn number stands. A known number that
-/// is no endpoint here any more is forgotten and drawn anew. See `docs/decisions/0009-session-affinity.md`.
-fn sticky_rules(pick: Pick, seconds: u32, family: Family) -> Vec<Rule> {
-    let Pick { reach, pool, slots, .. } = pick;
-    let map = SetId::Affinity.name();
-    let key = affinity_fields(family, Field::PriorityBits(SERVICE_BITS));
-    let slot = slot_fields(reach, family, Field::Random(slots));
-    let endpoint = slot_fields(reach, family, Field::Priority);
-    let draw = || Stmt::PriorityMap(slot.clone(), SetId::StickySlots(reach, pool).name());
-    let learn = || Stmt::Learn { map: map.clone(), key: key.clone(), seconds };
-    let recall = Stmt::PriorityMap(key.clone(), map.clone());
-    let forget = Stmt::Forget { map: map.clone(), key: key.clone() };
-    let dnat = || Rule::new([Stmt::DnatMap(endpoint.clone(), SetId::StickyEndpoints(reach, pool).name())]);
-    vec![
-        Rule::new([draw(), learn(), recall]).comment("the client's endpoint"),
-        dnat(),
-        Rule::new([draw(), forget, learn()]).comment("its endpoint is gone: another"),
-        dnat(),
-    ]
-}
-
-fn entry_rules(treatment: Treatment, family: Family, manners: &Manners) -> Vec<Rule> {
-    let mark = || Stmt::Verdict(Verdict::Jump(MARK_MASQ.into()));
-    let goto = |pick: Pick| Stmt::Verdict(Verdict::Goto(Part::Pick(pick).name()));
-    let mut rules = match treatment.entry {
-        Entry::None => Vec::new(),
-        Entry::Internal if manners.masquerade_all => vec![Rule::new([mark()])],
-        Entry::Internal => manners
-            .locality
-            .matching(family, Is::NotIn)
-            .map(|outsider| Rule::new([outsider, mark()]).comment("masquerade traffic from outside the cluster"))
-            .into_iter()
-            .collect(),
-        Entry::External => vec![Rule::new([mark()])],
-        Entry::ShortCircuit(pick) => {
-            let pods = manners
-                .locality
-                .matching(family, Is::In)
-                .map(|insider| Rule::new([insider, goto(pick)]).comment("short-circuit pod traffic"));
-            let node = [
-                Rule::new([Stmt::SourceIsLocal, mark()]).comment("masquerade local traffic"),
-                Rule::new([Stmt::SourceIsLocal, goto(pick)]).comment("short-circuit local traffic"),
-            ];
-            pods.into_iter().chain(node).collect()
-        }
-    };
-    rules.push(Rule::new([Stmt::Verdict(treatment.end.verdict())]));
-    rules
 }

@@ -5,13 +5,14 @@
 mod iptables;
 mod own;
 mod proxy;
+mod series;
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::core::Collector;
-use prometheus::{Encoder, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, IntGaugeVec, Registry, TextEncoder};
 use tracing::warn;
 
 use super::process::Process;
@@ -23,6 +24,7 @@ use crate::model::{
 use iptables::Iptables;
 use own::Own;
 use proxy::Proxy;
+use series::Series;
 
 /// All metrics, with a registry of their own. Cheap to share; counters and gauges are atomic.
 #[derive(Debug)]
@@ -42,8 +44,8 @@ impl Metrics {
         let proxy = Proxy::register(&registry)?;
         let own = Own::register(&registry)?;
         let process = Process::register(&registry)?;
-        let opts = Opts::new("mode", "The mode that runs, and why: asked, default or fallback").namespace("ferroproxy");
-        let mode = registered(&registry, IntGaugeVec::new(opts, &["mode", "reason"]))?;
+        let why = "The mode that runs, and why: asked, default or fallback";
+        let mode = Series::of_ferroproxy(&registry).gauges("mode", why, &["mode", "reason"])?;
         Ok(Metrics { registry, proxy, own, process, iptables: OnceLock::new(), mode })
     }
 

@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use super::ipset::Ipsets;
 use super::iptables::{self, Cut, OF_FERROPROXY, Programs, Variant, is_of_kube_proxy};
+use super::ipvs::{Ipvs, Signs, VirtualService};
 use super::link;
 use super::nft::{Nft, TABLE};
 use crate::model::Family;
@@ -16,8 +18,10 @@ pub enum Piece {
     Table(Family),
     /// Its chains in iptables' tables.
     Chains(Programs, Cut),
-    /// The interface of its ipvs mode.
-    Link,
+    /// What its ipvs mode made: virtual services, and the interface that tells them from others', if it is there.
+    Ipvs(Vec<VirtualService>, bool),
+    /// Its ipsets.
+    Sets(Vec<String>),
 }
 
 /// What was found.
@@ -45,25 +49,65 @@ pub fn find(root: &Path) -> io::Result<Remains> {
     for family in Family::ALL {
         remains.iptables(family, &mut nft, root)?;
     }
-    match link::kind(link::IPVS_LINK)?.as_deref() {
-        None => {}
-        Some(link::IPVS_LINK_KIND) => remains.pieces.push(Piece::Link),
-        Some(kind) => remains.obstacles.push(format!(
-            "{} is no {} interface but {kind:?}: kube-proxy did not make it, and it stays",
-            link::IPVS_LINK,
-            link::IPVS_LINK_KIND
-        )),
-    }
-    if let services @ 1.. = link::ipvs_services(root) {
-        remains.obstacles.push(format!(
-            "ipvs has {services} virtual services; ferroproxy does not remove them, because it cannot tell kube-proxy's from others'. \
-             If all are kube-proxy's: ipvsadm --clear"
-        ));
-    }
+    remains.ipvs(root)?;
     Ok(remains)
 }
 
+/// So many of others' virtual services are named.
+const NAMED: usize = 5;
+
 impl Remains {
+    /// What the ipvs mode left. The sets go last of all: rules refer to them until those are gone.
+    fn ipvs(&mut self, root: &Path) -> io::Result<()> {
+        let has_link = match link::kind(link::IPVS_LINK)?.as_deref() {
+            None => false,
+            Some(link::IPVS_LINK_KIND) => true,
+            Some(kind) => {
+                self.obstacles.push(format!(
+                    "{} is no {} interface but {kind:?}: kube-proxy did not make it, and it stays",
+                    link::IPVS_LINK,
+                    link::IPVS_LINK_KIND
+                ));
+                false
+            }
+        };
+        let (mut signs, mut sets) = (Signs::default(), Vec::new());
+        if let Some(mut ipsets) = Ipsets::open(root)? {
+            sets = ipsets.of_kube_proxy()?;
+            signs.node_ports.extend(ipsets.node_ports()?);
+        }
+        if has_link {
+            signs.addresses = link::addresses(link::IPVS_LINK)?;
+        }
+        let services = match Ipvs::open(root)? {
+            Some(mut ipvs) => ipvs.services()?,
+            None => Vec::new(),
+        };
+        self.told_apart(services, &signs, has_link);
+        if !sets.is_empty() {
+            self.pieces.push(Piece::Sets(sets));
+        }
+        Ok(())
+    }
+
+    /// Of the virtual services kube-proxy's go; others' stay, and are named.
+    fn told_apart(&mut self, services: Vec<VirtualService>, signs: &Signs, has_link: bool) {
+        let (ours, others): (Vec<_>, Vec<_>) = services.into_iter().partition(|service| signs.are_of(service));
+        if has_link || !ours.is_empty() {
+            self.pieces.push(Piece::Ipvs(ours, has_link));
+        }
+        if !others.is_empty() {
+            let named: Vec<String> = others.iter().take(NAMED).map(VirtualService::to_string).collect();
+            let more = if others.len() > NAMED { ", ..." } else { "" };
+            self.remarks.push(format!(
+                "ipvs has {} virtual services that are neither on {} nor on a node port kube-proxy has noted down: they are others', and stay: {}{more}",
+                others.len(),
+                link::IPVS_LINK,
+                named.join(", ")
+            ));
+        }
+    }
+
     /// What iptables holds of a family; where the binaries are missing, whether that matters.
     fn iptables(&mut self, family: Family, nft: &mut Nft, root: &Path) -> io::Result<()> {
         let programs = iptables::programs(family);
@@ -142,15 +186,18 @@ impl Piece {
         match self {
             Piece::Table(family) => Nft::open()?.delete(*family).map(drop),
             Piece::Chains(programs, cut) => programs.restore(&cut.text),
-            Piece::Link => link::remove(link::IPVS_LINK).map(drop),
+            Piece::Ipvs(services, has_link) => remove_ipvs(services, *has_link),
+            Piece::Sets(names) => destroy(names),
         }
     }
 
     /// What goes, a line each.
-    pub fn details(&self) -> &[String] {
+    pub fn details(&self) -> Vec<String> {
         match self {
-            Piece::Chains(_, cut) => &cut.removed,
-            Piece::Table(_) | Piece::Link => &[],
+            Piece::Table(_) => Vec::new(),
+            Piece::Chains(_, cut) => cut.removed.clone(),
+            Piece::Ipvs(services, _) => services.iter().map(VirtualService::to_string).collect(),
+            Piece::Sets(names) => names.clone(),
         }
     }
 
@@ -158,7 +205,7 @@ impl Piece {
     pub fn referring(&self) -> &[String] {
         match self {
             Piece::Chains(_, cut) => &cut.referring,
-            Piece::Table(_) | Piece::Link => &[],
+            Piece::Table(_) | Piece::Ipvs(..) | Piece::Sets(_) => &[],
         }
     }
 }
@@ -170,7 +217,33 @@ impl fmt::Display for Piece {
             Piece::Chains(programs, cut) => {
                 write!(f, "kube-proxy's chains and jumps of {} ({})", programs.name(), cut.removed.len())
             }
-            Piece::Link => write!(f, "interface {}", link::IPVS_LINK),
+            Piece::Ipvs(services, true) if services.is_empty() => write!(f, "interface {}", link::IPVS_LINK),
+            Piece::Ipvs(services, true) => {
+                write!(
+                    f,
+                    "kube-proxy's virtual services of ipvs ({}) and the interface {}",
+                    services.len(),
+                    link::IPVS_LINK
+                )
+            }
+            Piece::Ipvs(services, false) => write!(f, "kube-proxy's virtual services of ipvs ({})", services.len()),
+            Piece::Sets(names) => write!(f, "kube-proxy's ipsets ({})", names.len()),
         }
     }
+}
+
+/// The services first: without the interface nobody could tell whose those are that are left.
+fn remove_ipvs(services: &[VirtualService], has_link: bool) -> io::Result<()> {
+    if !services.is_empty()
+        && let Some(mut ipvs) = Ipvs::open(Path::new("/"))?
+    {
+        services.iter().try_for_each(|service| ipvs.delete(service).map(drop))?;
+    }
+    if has_link { link::remove(link::IPVS_LINK).map(drop) } else { Ok(()) }
+}
+
+fn destroy(names: &[String]) -> io::Result<()> {
+    let Some(mut ipsets) = Ipsets::open(Path::new("/"))? else { return Ok(()) };
+    let failed = |name: &str, error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
+    names.iter().try_for_each(|name| ipsets.destroy(name).map(drop).map_err(|error| failed(name, error)))
 }

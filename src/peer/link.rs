@@ -1,14 +1,15 @@
 //! The interface kube-proxy's ipvs mode binds Services' addresses to.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 use rustix::io::Errno;
 
-use super::socket::Socket;
+use super::socket::{Kernel, Socket};
 use crate::netlink::attr::{Writer, attrs, by_kind, str_of};
-use crate::netlink::message::{ACK, Header, write};
+use crate::netlink::message::{ACK, DUMP, Header, write};
 
 /// Its name.
 pub const IPVS_LINK: &str = "kube-ipvs0";
@@ -20,6 +21,12 @@ const DEL_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
 /// Bytes of `struct ifinfomsg`.
 const LINK_HEADER: usize = 16;
+/// Where in it the interface's number is.
+const LINK_INDEX_AT: usize = 4;
+/// `RTM_GETADDR`, the bytes of `struct ifaddrmsg`, and where in it the interface's number is.
+const GET_ADDRESS: u16 = 22;
+const ADDRESS_HEADER: usize = 8;
+const ADDRESS_INDEX_AT: usize = 4;
 /// `IFLA_IFNAME`, `IFLA_LINKINFO`, and `IFLA_INFO_KIND` inside.
 const NAME: u16 = 3;
 const LINK_INFO: u16 = 18;
@@ -55,30 +62,44 @@ pub fn remove(name: &str) -> io::Result<bool> {
     }
 }
 
-/// How many virtual services ipvs has in this network namespace: a line each, that begins with a protocol.
-pub fn ipvs_services(root: &Path) -> usize {
-    let text = std::fs::read_to_string(root.join("proc/net/ip_vs")).unwrap_or_default();
-    text.lines().filter(|line| ["TCP", "UDP", "SCTP", "FWM"].iter().any(|protocol| line.starts_with(protocol))).count()
+/// The addresses on an interface; none when there is no such interface.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn addresses(name: &str) -> io::Result<BTreeSet<IpAddr>> {
+    let mut socket = Socket::open(NETLINK_ROUTE)?;
+    let mut index = None;
+    match socket.ask(&request(GET_LINK, name), |message| index = index.or(word(message.payload, LINK_INDEX_AT))) {
+        Ok(()) => {}
+        Err(Errno::NODEV) => return Ok(BTreeSet::new()),
+        Err(error) => return Err(error.into()),
+    }
+    let mut w = Writer::default();
+    write(&mut w, Header { kind: GET_ADDRESS, flags: DUMP, seq: 1 }, &[0; ADDRESS_HEADER], |_| ());
+    let found = socket.list(&w.bytes, |message| {
+        let of = word(message.payload, ADDRESS_INDEX_AT)?;
+        address(message.payload).filter(|_| Some(of) == index)
+    })?;
+    Ok(found.into_iter().collect())
+}
+
+/// The address in a message. Where an interface is one end of a line, the other end is told too, as the address.
+fn address(payload: &[u8]) -> Option<IpAddr> {
+    let [_, address, local] = by_kind::<3>(payload.get(ADDRESS_HEADER..)?);
+    let bytes = local.or(address)?;
+    match bytes.len() {
+        4 => Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?).into()),
+        16 => Some(Ipv6Addr::from(*bytes.first_chunk::<16>()?).into()),
+        _ => None,
+    }
+}
+
+fn word(payload: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*payload.get(at..)?.first_chunk()?))
 }
 
 fn request(kind: u16, name: &str) -> Vec<u8> {
     let mut w = Writer::default();
     write(&mut w, Header { kind, flags: ACK, seq: 1 }, &[0; LINK_HEADER], |w| w.put_str(NAME, name));
     w.bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn virtual_services_are_counted_without_their_servers() {
-        let root = tempfile::TempDir::new().unwrap();
-        assert_eq!(ipvs_services(root.path()), 0);
-        std::fs::create_dir_all(root.path().join("proc/net")).unwrap();
-        let table = "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n\
-                     TCP  0A600001:01BB rr\n  -> C000020A:192B      Masq    1      0          0\nUDP  0A60000A:0035 rr\n";
-        std::fs::write(root.path().join("proc/net/ip_vs"), table).unwrap();
-        assert_eq!(ipvs_services(root.path()), 2);
-    }
 }

@@ -5,7 +5,9 @@
 
 pub mod cleanup;
 mod draws;
+pub mod ipset;
 pub mod iptables;
+pub mod ipvs;
 mod left;
 pub mod link;
 pub mod nft;

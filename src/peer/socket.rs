@@ -11,8 +11,31 @@ use crate::netlink::message::{DONE, DUMP_INTERRUPTED, ERROR, Received, messages}
 
 /// One datagram at most: the kernel makes dumps no longer than 32 KiB.
 const DATAGRAM: usize = 1 << 16;
+/// The last number that is an errno; beyond it, subsystems have numbers of their own.
+const LAST_ERRNO: i32 = 4095;
+/// `IPSET_ERR_BUSY`: rules refer to the set.
+const IPSET_ERR_BUSY: i32 = 4100;
 /// A request that lists something others change meanwhile is asked anew so many times.
 const TRIES: usize = 20;
+
+/// Who answers: the kernel behind a socket, or one that tests make up.
+pub(super) trait Kernel {
+    /// Sends messages and hands on every object of the answer. The first error the kernel tells is the answer's.
+    fn ask(&mut self, bytes: &[u8], each: impl FnMut(Received<'_>)) -> Result<(), Errno>;
+
+    /// All objects of a listing, as `read` makes them; taken anew while others change what is listed.
+    fn list<T>(&mut self, request: &[u8], mut read: impl FnMut(Received<'_>) -> Option<T>) -> Result<Vec<T>, Errno> {
+        for _ in 0..TRIES {
+            let mut found = Vec::new();
+            match self.ask(request, |message| found.extend(read(message))) {
+                Ok(()) => return Ok(found),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Errno::INTR)
+    }
+}
 
 /// An open socket.
 pub(super) struct Socket {
@@ -31,8 +54,22 @@ impl Socket {
         Ok(Socket { inner, datagram: vec![0; DATAGRAM] })
     }
 
-    /// Sends messages and hands on every object of the answer. The first error the kernel tells is the answer's.
-    pub(super) fn ask(&mut self, bytes: &[u8], mut each: impl FnMut(Received<'_>)) -> Result<(), Errno> {
+    /// The length of the next datagram, if there is one.
+    fn receive(&mut self) -> Result<Option<usize>, Errno> {
+        loop {
+            let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+            match rustix::net::recv(&self.inner, &mut self.datagram[..], flags) {
+                Ok((_, len)) => return Ok(Some(len)),
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Kernel for Socket {
+    fn ask(&mut self, bytes: &[u8], mut each: impl FnMut(Received<'_>)) -> Result<(), Errno> {
         let failed = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         self.inner.send(bytes, 0).map_err(failed)?;
         let (mut first, mut is_interrupted) = (None, false);
@@ -51,40 +88,15 @@ impl Socket {
             None => Ok(()),
         }
     }
-
-    /// All objects of a listing, as `read` makes them; taken anew while others change what is listed.
-    pub(super) fn list<T>(
-        &mut self,
-        request: &[u8],
-        mut read: impl FnMut(Received<'_>) -> Option<T>,
-    ) -> Result<Vec<T>, Errno> {
-        for _ in 0..TRIES {
-            let mut found = Vec::new();
-            match self.ask(request, |message| found.extend(read(message))) {
-                Ok(()) => return Ok(found),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Errno::INTR)
-    }
-
-    /// The length of the next datagram, if there is one.
-    fn receive(&mut self) -> Result<Option<usize>, Errno> {
-        loop {
-            let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-            match rustix::net::recv(&self.inner, &mut self.datagram[..], flags) {
-                Ok((_, len)) => return Ok(Some(len)),
-                Err(Errno::AGAIN) => return Ok(None),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
 }
 
 /// The error an acknowledgement or a dump's end carries.
 fn error_in(message: &Received<'_>) -> Option<Errno> {
     let number = i32::from_ne_bytes(message.payload.get(..4)?.try_into().ok()?);
-    (number != 0).then(|| Errno::from_raw_os_error(number.saturating_neg()))
+    match number.saturating_neg() {
+        0 => None,
+        IPSET_ERR_BUSY => Some(Errno::BUSY),
+        number @ 1..=LAST_ERRNO => Some(Errno::from_raw_os_error(number)),
+        _ => Some(Errno::PROTO),
+    }
 }

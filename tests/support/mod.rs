@@ -3,9 +3,11 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod chart;
+pub mod cluster;
 pub mod daemon;
 pub mod everything;
 pub mod fake_api;
+pub mod ipset;
 pub mod kube_proxy;
 pub mod lab;
 pub mod manifests;

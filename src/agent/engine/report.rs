@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::commit::Committed;
-use crate::agent::report::{InForce, Sync, report, total};
+use crate::agent::report::{InForce, Sync, report};
 use crate::apply::target::Target;
 use crate::compile::Compiler;
 use crate::compile::ruleset::{Name, Set, Table};
@@ -23,7 +23,7 @@ impl<T: Target> Engine<T> {
             },
             quarantined: self.quarantine.names(),
         };
-        report(sync, in_force, &self.families, self.started, total(self.counts.values()))
+        report(sync, in_force, &self.families, self.started, self.oddities.sum())
     }
 }
 

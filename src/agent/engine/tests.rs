@@ -1,11 +1,12 @@
 use super::commit::Committed;
 use super::*;
+use crate::agent::rules::{Finding, Rules};
 use crate::apply::memory::Memory;
 use crate::apply::target::{Outcome, Receipt, Remedy};
 use crate::apply::transaction::Transaction;
 use crate::compile::bytes::Bytes;
 use crate::model::{
-    Change, EndpointSlice, Event, Protocol, Service, ServicePort, SliceEndpoint, SlicePort, SourceConfig,
+    Change, EndpointSlice, Event, PerFamily, Protocol, Service, ServicePort, SliceEndpoint, SlicePort, SourceConfig,
 };
 use crate::state::State;
 

@@ -2,25 +2,21 @@
 
 mod commit;
 mod report;
+mod rules;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use tracing::warn;
 
 use super::engine::holds::Holds;
-use super::engine::{Arrivals, Finding};
+use super::oddities::Oddities;
 use super::plan::{Routes, contributions, routes};
-use super::report::{Counts, Sync, Times, recount};
-use super::rules::Rules;
 use super::settings::iptables_settings;
 use crate::apply::iptables::RestoreTarget;
 use crate::compile::iptables::{IptablesCompiler, Measure};
-use crate::model::{
-    Config, Drift, DriftKind, Family, IptablesFigures, ObjectName, PerFamily, Rejection, SyncKind, SyncReport,
-};
+use crate::model::{Config, Drift, DriftKind, Family, IptablesFigures, ObjectName, PerFamily, Rejection};
 use crate::state::{Changes, Snapshot};
 
 /// Moves changes to the classical chains.
@@ -29,7 +25,7 @@ pub struct IptablesEngine<T> {
     families: Vec<Family>,
     target: T,
     compiler: Option<IptablesCompiler>,
-    counts: BTreeMap<ObjectName, PerFamily<Counts>>,
+    oddities: Oddities,
     /// Families whose chains in force are not known well enough for a partial restore: everything is written next.
     unsure: PerFamily<bool>,
     /// Families whose last commit failed, and when each is tried again.
@@ -48,7 +44,7 @@ impl<T: RestoreTarget> IptablesEngine<T> {
             families,
             target,
             compiler: None,
-            counts: BTreeMap::new(),
+            oddities: Oddities::default(),
             unsure: PerFamily::default(),
             holds: Holds::default(),
             watch: watch::Watch::default(),
@@ -70,49 +66,6 @@ impl<T: RestoreTarget> IptablesEngine<T> {
     /// What is wanted; `None` before the first sync.
     pub fn compiler(&self) -> Option<&IptablesCompiler> {
         self.compiler.as_ref()
-    }
-
-    /// When what the last sync left undone is due again; `None`: nothing is undone.
-    pub fn retry_at(&self) -> Option<Instant> {
-        self.holds.next()
-    }
-
-    /// The figures of the last sync.
-    pub fn figures(&self) -> &IptablesFigures {
-        &self.figures
-    }
-
-    /// Brings what changed into force. The first sync compares with the kernel and brings everything that differs.
-    pub fn sync(&mut self, snapshot: &Snapshot, changes: Changes, arrivals: &Arrivals) -> SyncReport {
-        let begun = Instant::now();
-        let kind = if self.compiler.is_none() { SyncKind::Full } else { SyncKind::Partial };
-        let rejections = match kind {
-            SyncKind::Full => self.start(snapshot),
-            SyncKind::Partial => self.update(snapshot, &changes),
-        };
-        let times = Times { begun, compiled: Instant::now() };
-        let committed = self.commit(Some(begun));
-        let kind = if committed.wrote_everything { SyncKind::Full } else { kind };
-        self.report(Sync { kind, changes, rejections, arrivals, times, drift: None }, committed)
-    }
-
-    /// Compares everything with the kernel and repairs what differs.
-    pub fn repair(&mut self) -> SyncReport {
-        let begun = Instant::now();
-        let mut drift = Some(Vec::new());
-        self.watch.begin(&mut self.target);
-        for family in self.families.clone() {
-            let was_settled = !self.is_pending(family);
-            let learned = self.learn(family, Measure::Difference);
-            drift = drift.filter(|_| learned);
-            if let (Some(drift), true) = (&mut drift, was_settled) {
-                drift.extend(self.drift(family));
-            }
-        }
-        self.watch.compared(begun.elapsed());
-        let times = Times { begun, compiled: Instant::now() };
-        let committed = self.commit(None);
-        self.report(Sync::audit(&Arrivals::default(), times, drift), committed)
     }
 
     /// What others changed, where nothing of ours was pending before.
@@ -185,46 +138,8 @@ impl<T: RestoreTarget> IptablesEngine<T> {
     /// The routes of these services now, what is odd about them counted.
     fn routes<'a>(&mut self, snapshot: &Snapshot, names: impl Iterator<Item = &'a ObjectName>) -> Routes {
         let routes = routes(&self.config, snapshot, names);
-        recount(&mut self.counts, &routes);
+        self.oddities.recount(&routes);
         routes
-    }
-}
-
-impl<T: RestoreTarget> Rules for IptablesEngine<T> {
-    fn has_synced(&self) -> bool {
-        self.compiler.is_some()
-    }
-
-    fn retry_at(&self) -> Option<Instant> {
-        self.retry_at()
-    }
-
-    fn has_quarantined(&self) -> bool {
-        false
-    }
-
-    fn is_disturbed(&mut self) -> bool {
-        self.is_disturbed()
-    }
-
-    fn look(&mut self, seen: Option<u32>) -> Finding {
-        self.look(seen)
-    }
-
-    fn sync(&mut self, snapshot: &Snapshot, changes: Changes, arrivals: &Arrivals) -> SyncReport {
-        self.sync(snapshot, changes, arrivals)
-    }
-
-    fn audit(&mut self, _: &Snapshot) -> SyncReport {
-        self.repair()
-    }
-
-    fn repair(&mut self) -> SyncReport {
-        self.repair()
-    }
-
-    fn figures(&self) -> Option<&IptablesFigures> {
-        Some(&self.figures)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::IptablesEngine;
 use super::commit::Committed;
-use crate::agent::report::{InForce, Sync, report, total};
+use crate::agent::report::{InForce, Sync, report};
 use crate::compile::iptables::IptablesCompiler;
 use crate::model::{Family, SyncReport};
 
@@ -19,6 +19,6 @@ impl<T> IptablesEngine<T> {
             elements: compiler.map_or(0, count),
             ..InForce::default()
         };
-        report(sync, in_force, &self.families, self.started, total(self.counts.values()))
+        report(sync, in_force, &self.families, self.started, self.oddities.sum())
     }
 }

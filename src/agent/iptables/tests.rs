@@ -1,13 +1,15 @@
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::*;
+use crate::agent::rules::{Arrivals, Finding, Rules};
 use crate::apply::iptables::memory::IptablesMemory;
 use crate::apply::target::{CommitError, Remedy};
 use crate::compile::iptables::Table;
 use crate::compile::ruleset::Name;
 use crate::model::{
     Change, Conditions, EndpointSlice, Event, FamilyOutcome, Protocol, ProxyMode, Service, ServicePort, SliceEndpoint,
-    SlicePort, SourceConfig,
+    SlicePort, SourceConfig, SyncKind, SyncReport,
 };
 use crate::state::State;
 
@@ -78,7 +80,7 @@ fn a_change_is_one_restore_of_one_table_with_what_changed() {
     assert_eq!((report.kind, &report.families.v4), (SyncKind::Partial, &FamilyOutcome::Committed));
     let told = &engine.target().told;
     assert!(matches!(&told[..], [(Family::V4, one)] if one.table == Table::Nat && one.chains.len() == 3), "{told:?}");
-    assert_eq!(engine.figures().written.v4, BTreeMap::from([("nat", 4)]));
+    assert_eq!(engine.figures().expect("figures").written.v4, BTreeMap::from([("nat", 4)]));
     assert_right(&mut engine);
 }
 
@@ -100,7 +102,8 @@ fn a_refused_partial_restore_is_followed_by_a_full_one() {
     engine.target_mut().failures.push(refusal(Remedy::Resync));
     let report = apply(&mut engine, &mut state, [slice(1, &[2, 3])]);
     assert_eq!((report.kind, &report.families.v4), (SyncKind::Full, &FamilyOutcome::Committed));
-    assert_eq!((engine.figures().restore_failures.v4, engine.figures().partial_restore_failures.v4), (1, 1));
+    let figures = engine.figures().expect("figures");
+    assert_eq!((figures.restore_failures.v4, figures.partial_restore_failures.v4), (1, 1));
     assert!(engine.retry_at().is_none());
     let chains: usize = engine.target().told.iter().map(|(_, told)| told.chains.len()).sum();
     assert!(chains > 12, "everything was written: {chains}");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::compile::treatment::Locality;
+use crate::compile::manners::Locality;
 use crate::model::{EndpointAddr, Family, Protocol};
 
 /// A rule: what it matches, and where it goes. Nothing matched is everything.

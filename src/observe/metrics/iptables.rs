@@ -1,11 +1,14 @@
 //! What iptables mode adds, under kube-proxy's names; and the lock, under ours. Registered when that mode runs.
 
-use prometheus::{Counter, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{Counter, IntCounter, IntCounterVec, IntGaugeVec, Registry};
 
-use super::registered;
+use super::series::Series;
 use crate::model::{Family, IptablesFigures};
 
 type Result<T> = std::result::Result<T, prometheus::Error>;
+
+const FAMILY: &[&str] = &["ip_family"];
+const TABLE: &[&str] = &["table", "ip_family"];
 
 /// The metrics of iptables mode.
 #[derive(Debug)]
@@ -20,28 +23,23 @@ pub(super) struct Iptables {
 
 impl Iptables {
     pub(super) fn register(registry: &Registry) -> Result<Iptables> {
-        let proxy = |name: &str, help: &str| {
-            Opts::new(format!("sync_proxy_rules_iptables_{name}"), help).namespace("kubeproxy")
-        };
-        let own = |name: &str, help: &str| Opts::new(format!("iptables_{name}"), help).namespace("ferroproxy");
-        let counter = |opts| registered(registry, IntCounterVec::new(opts, &["ip_family"]));
-        let gauge = |opts| registered(registry, IntGaugeVec::new(opts, &["table", "ip_family"]));
+        let (theirs, ours) = (Series::of_kube_proxy(registry), Series::of_ferroproxy(registry));
         let iptables = Iptables {
-            restore_failures: counter(proxy("restore_failures_total", "Restores that were refused"))?,
-            partial_restore_failures: counter(proxy(
-                "partial_restore_failures_total",
+            restore_failures: theirs.counters(
+                "sync_proxy_rules_iptables_restore_failures_total",
+                "Restores that were refused",
+                FAMILY,
+            )?,
+            partial_restore_failures: theirs.counters(
+                "sync_proxy_rules_iptables_partial_restore_failures_total",
                 "Restores of what changed that were refused; a full one followed",
-            ))?,
-            rules: gauge(proxy("total", "Rules wanted"))?,
-            rules_last: gauge(proxy("last", "Rules written by the last sync"))?,
-            lock_waits: registered(
-                registry,
-                IntCounter::with_opts(own("lock_waits_total", "How often another program had the xtables lock")),
+                FAMILY,
             )?,
-            lock_wait_seconds: registered(
-                registry,
-                Counter::with_opts(own("lock_wait_seconds_total", "How long the xtables lock was waited for")),
-            )?,
+            rules: theirs.gauges("sync_proxy_rules_iptables_total", "Rules wanted", TABLE)?,
+            rules_last: theirs.gauges("sync_proxy_rules_iptables_last", "Rules written by the last sync", TABLE)?,
+            lock_waits: ours.counter("iptables_lock_waits_total", "How often another program had the xtables lock")?,
+            lock_wait_seconds: ours
+                .seconds("iptables_lock_wait_seconds_total", "How long the xtables lock was waited for")?,
         };
         for family in Family::ALL.map(Family::kubernetes) {
             iptables.restore_failures.with_label_values(&[family]);

@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use super::registered;
+use super::series::Series;
 use crate::model::{
     Connections, DriftKind, Family, FamilyOutcome, HintsUnused, MapFill, ObjectKind, Stage, SyncReport,
 };
@@ -19,6 +17,9 @@ const BUCKETS: [f64; 16] = [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2
 
 const KINDS: [ObjectKind; 5] =
     [ObjectKind::Service, ObjectKind::EndpointSlice, ObjectKind::Node, ObjectKind::ServiceCidr, ObjectKind::Manifest];
+
+const KIND: &[&str] = &["kind"];
+const MAP: &[&str] = &["ip_family", "map"];
 
 /// Metrics named `ferroproxy_...`.
 #[derive(Debug)]
@@ -45,63 +46,52 @@ pub(super) struct Own {
 
 impl Own {
     pub(super) fn register(registry: &Registry) -> Result<Own> {
-        let r = registry;
+        let r = Series::of_ferroproxy(registry);
         let own = Own {
-            stages: registered(
-                r,
-                HistogramVec::new(
-                    buckets("sync_stage_duration_seconds", "Latency of a sync by stage: queue, compile, commit"),
-                    &["stage"],
-                ),
+            stages: r.histograms(
+                "sync_stage_duration_seconds",
+                "Latency of a sync by stage: queue, compile, commit",
+                &["stage"],
+                &BUCKETS,
             )?,
-            event_to_commit: registered(
-                r,
-                Histogram::with_opts(buckets(
-                    "event_to_commit_duration_seconds",
-                    "From an event received to its commit acknowledged by the kernel",
-                )),
+            event_to_commit: r.histogram(
+                "event_to_commit_duration_seconds",
+                "From an event received to its commit acknowledged by the kernel",
+                &BUCKETS,
             )?,
-            commit_bytes: total(r, "commit_bytes_total", "Bytes of netlink batches sent")?,
-            operations: total(r, "commit_operations_total", "Elements, rules and other objects added or removed")?,
-            services: number(r, "services", "Services known")?,
-            elements: number(r, "endpoint_elements", "Endpoint elements in force over all maps")?,
-            quarantined: number(r, "quarantined_services", "Services left out because the kernel refused them")?,
+            commit_bytes: r.counter("commit_bytes_total", "Bytes of netlink batches sent")?,
+            operations: r.counter("commit_operations_total", "Elements, rules and other objects added or removed")?,
+            services: r.gauge("services", "Services known")?,
+            elements: r.gauge("endpoint_elements", "Endpoint elements in force over all maps")?,
+            quarantined: r.gauge("quarantined_services", "Services left out because the kernel refused them")?,
             told_apart: Mutex::default(),
-            connections: registered(
-                r,
-                IntCounterVec::new(
-                    opts(
-                        "service_new_connections_total",
-                        "New connections to a service port's frontends, refused and dropped ones included (--count-connections); those beyond its \
-                         MAX service ports have `other` as port and no Service",
-                    ),
-                    &["ip_family", "namespace", "service", "port"],
-                ),
+            connections: r.counters(
+                "service_new_connections_total",
+                "New connections to a service port's frontends, refused and dropped ones included (--count-connections); those beyond its MAX \
+                 service ports have `other` as port and no Service",
+                &["ip_family", "namespace", "service", "port"],
             )?,
-            hints_unused: registered(
-                r,
-                IntGaugeVec::new(
-                    opts(
-                        "topology_hints_unused_ports",
-                        "Service ports whose endpoints carry topology hints that are not used: a ready endpoint has none (incomplete), the node \
-                         has no zone (no_zone), none names this node or its zone (not_for_us)",
-                    ),
-                    &["ip_family", "reason"],
-                ),
+            hints_unused: r.gauges(
+                "topology_hints_unused_ports",
+                "Service ports whose endpoints carry topology hints that are not used: a ready endpoint has none (incomplete), the node has no \
+                 zone (no_zone), none names this node or its zone (not_for_us)",
+                &["ip_family", "reason"],
             )?,
-            map_elements: by_map(r, "map_elements", "Elements wanted in a map or set")?,
-            map_capacity: by_map(r, "map_capacity", "Elements a map or set holds before it is made anew, larger")?,
-            audits: total(r, "audits_total", "Comparisons of the whole tables with the kernel's")?,
-            drift: number(r, "drift_objects", "Objects of ours that others changed and that are not repaired yet")?,
-            drift_repairs: by_kind(
-                r,
+            map_elements: r.gauges("map_elements", "Elements wanted in a map or set", MAP)?,
+            map_capacity: r.gauges("map_capacity", "Elements a map or set holds before it is made anew, larger", MAP)?,
+            audits: r.counter("audits_total", "Comparisons of the whole tables with the kernel's")?,
+            drift: r.gauge("drift_objects", "Objects of ours that others changed and that are not repaired yet")?,
+            drift_repairs: r.counters(
                 "drift_repairs_total",
                 "Objects of ours that others changed and that were repaired",
+                KIND,
             )?,
-            rejected: by_kind(r, "rejected_objects_total", "Objects that could not be used, in whole or in part")?,
-            watch_restarts: by_kind(r, "watch_restarts_total", "Watches that ended and began anew")?,
+            rejected: r.counters("rejected_objects_total", "Objects that could not be used, in whole or in part", KIND)?,
+            watch_restarts: r.counters("watch_restarts_total", "Watches that ended and began anew", KIND)?,
         };
-        build_info(registry)?;
+        r.gauges("build_info", "Always 1; the version is a label", &["version"])?
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         own.touch();
         Ok(own)
     }
@@ -200,35 +190,4 @@ fn stage_name(stage: Stage) -> &'static str {
         Stage::Compile => "compile",
         Stage::Commit => "commit",
     }
-}
-
-fn build_info(registry: &Registry) -> Result<()> {
-    let info =
-        registered(registry, IntGaugeVec::new(opts("build_info", "Always 1; the version is a label"), &["version"]))?;
-    info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-    Ok(())
-}
-
-fn opts(name: &str, help: &str) -> Opts {
-    Opts::new(name, help).namespace("ferroproxy")
-}
-
-fn buckets(name: &str, help: &str) -> HistogramOpts {
-    HistogramOpts::from(opts(name, help)).buckets(BUCKETS.to_vec())
-}
-
-fn number(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
-    registered(registry, IntGauge::with_opts(opts(name, help)))
-}
-
-fn by_map(registry: &Registry, name: &str, help: &str) -> Result<IntGaugeVec> {
-    registered(registry, IntGaugeVec::new(opts(name, help), &["ip_family", "map"]))
-}
-
-fn total(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {
-    registered(registry, IntCounter::with_opts(opts(name, help)))
-}
-
-fn by_kind(registry: &Registry, name: &str, help: &str) -> Result<IntCounterVec> {
-    registered(registry, IntCounterVec::new(opts(name, help), &["kind"]))
 }

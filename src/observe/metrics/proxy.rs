@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
-use prometheus::{Opts, Registry, exponential_buckets, linear_buckets};
+use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Registry, exponential_buckets, linear_buckets};
 
-use super::{present, registered, seconds};
+use super::series::Series;
+use super::{present, seconds};
 use crate::model::{Family, FamilyOutcome, SyncKind, SyncReport};
 
 type Result<T> = std::result::Result<T, prometheus::Error>;
@@ -38,61 +39,56 @@ pub(super) struct Proxy {
 
 impl Proxy {
     pub(super) fn register(registry: &Registry) -> Result<Proxy> {
-        let r = registry;
+        let r = Series::of_kube_proxy(registry);
+        let latencies = exponential_buckets(0.001, 2.0, 15)?;
+        let latency = |name, help| r.histograms(name, help, FAMILY, &latencies);
         let proxy = Proxy {
-            duration: latency(r, "sync_proxy_rules_duration_seconds", "SyncProxyRules latency in seconds")?,
-            full_duration: latency(r, "sync_full_proxy_rules_duration_seconds", "Latency of full syncs in seconds")?,
+            duration: latency("sync_proxy_rules_duration_seconds", "SyncProxyRules latency in seconds")?,
+            full_duration: latency("sync_full_proxy_rules_duration_seconds", "Latency of full syncs in seconds")?,
             partial_duration: latency(
-                r,
                 "sync_partial_proxy_rules_duration_seconds",
                 "Latency of partial syncs in seconds",
             )?,
-            network_programming: histogram(
-                r,
+            network_programming: r.histograms(
                 "network_programming_duration_seconds",
                 "From a change in the cluster to the rules in force, in seconds",
-                programming_buckets()?,
+                FAMILY,
+                &programming_buckets()?,
             )?,
-            last_timestamp: gauge(r, "sync_proxy_rules_last_timestamp_seconds", "The last successful sync")?,
-            last_queued_timestamp: gauge(r, "sync_proxy_rules_last_queued_timestamp_seconds", "The last sync queued")?,
-            endpoint_changes_pending: number(
-                r,
-                "sync_proxy_rules_endpoint_changes_pending",
-                "EndpointSlice changes waiting",
+            last_timestamp: r.times("sync_proxy_rules_last_timestamp_seconds", "The last successful sync", FAMILY)?,
+            last_queued_timestamp: r.times(
+                "sync_proxy_rules_last_queued_timestamp_seconds",
+                "The last sync queued",
+                FAMILY,
             )?,
-            endpoint_changes_total: total(r, "sync_proxy_rules_endpoint_changes_total", "EndpointSlice changes seen")?,
-            service_changes_pending: number(r, "sync_proxy_rules_service_changes_pending", "Service changes waiting")?,
-            service_changes_total: total(r, "sync_proxy_rules_service_changes_total", "Service changes seen")?,
-            no_local_endpoints: registered(
-                r,
-                IntGaugeVec::new(
-                    opts(
-                        "sync_proxy_rules_no_local_endpoints_total",
-                        "Service ports with a Local traffic policy and no local endpoint",
-                    ),
-                    &["traffic_policy", "ip_family"],
-                ),
+            endpoint_changes_pending: r
+                .gauge("sync_proxy_rules_endpoint_changes_pending", "EndpointSlice changes waiting")?,
+            endpoint_changes_total: r
+                .counter("sync_proxy_rules_endpoint_changes_total", "EndpointSlice changes seen")?,
+            service_changes_pending: r.gauge("sync_proxy_rules_service_changes_pending", "Service changes waiting")?,
+            service_changes_total: r.counter("sync_proxy_rules_service_changes_total", "Service changes seen")?,
+            no_local_endpoints: r.gauges(
+                "sync_proxy_rules_no_local_endpoints_total",
+                "Service ports with a Local traffic policy and no local endpoint",
+                &["traffic_policy", "ip_family"],
             )?,
-            sync_failures: counter(r, "sync_proxy_rules_nftables_sync_failures_total", "Failed commits", FAMILY)?,
-            cleanup_failures: counter(
-                r,
+            sync_failures: r.counters("sync_proxy_rules_nftables_sync_failures_total", "Failed commits", FAMILY)?,
+            cleanup_failures: r.counters(
                 "sync_proxy_rules_nftables_cleanup_failures_total",
                 "Failed removals of stale rules",
                 FAMILY,
             )?,
             conntrack_duration: latency(
-                r,
                 "conntrack_reconciler_sync_duration_seconds",
                 "Latency of conntrack reconciliation in seconds",
             )?,
-            conntrack_deleted: counter(
-                r,
+            conntrack_deleted: r.counters(
                 "conntrack_reconciler_deleted_entries_total",
                 "Conntrack entries deleted",
                 FAMILY,
             )?,
-            healthz: counter(r, "proxy_healthz_total", "Answers of /healthz by HTTP status", CODE)?,
-            livez: counter(r, "proxy_livez_total", "Answers of /livez by HTTP status", CODE)?,
+            healthz: r.counters("proxy_healthz_total", "Answers of /healthz by HTTP status", CODE)?,
+            livez: r.counters("proxy_livez_total", "Answers of /livez by HTTP status", CODE)?,
         };
         proxy.touch();
         Ok(proxy)
@@ -186,33 +182,4 @@ fn programming_buckets() -> Result<Vec<f64>> {
         buckets.extend(linear_buckets(start, width, count)?);
         Ok(buckets)
     })
-}
-
-fn opts(name: &str, help: &str) -> Opts {
-    Opts::new(name, help).namespace("kubeproxy")
-}
-
-fn histogram(registry: &Registry, name: &str, help: &str, buckets: Vec<f64>) -> Result<HistogramVec> {
-    registered(registry, HistogramVec::new(HistogramOpts::from(opts(name, help)).buckets(buckets), FAMILY))
-}
-
-/// 1 ms to 16 s, doubling.
-fn latency(registry: &Registry, name: &str, help: &str) -> Result<HistogramVec> {
-    histogram(registry, name, help, exponential_buckets(0.001, 2.0, 15)?)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<GaugeVec> {
-    registered(registry, GaugeVec::new(opts(name, help), FAMILY))
-}
-
-fn number(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
-    registered(registry, IntGauge::with_opts(opts(name, help)))
-}
-
-fn total(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {
-    registered(registry, IntCounter::with_opts(opts(name, help)))
-}
-
-fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
-    registered(registry, IntCounterVec::new(opts(name, help), labels))
 }

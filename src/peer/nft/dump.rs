@@ -11,7 +11,7 @@ use super::table::{BaseHook, Chain, Table};
 use crate::model::Family;
 use crate::netlink::attr::{Writer, attrs, by_kind, str_of, u32_of};
 use crate::netlink::message::{ACK, DUMP, Header, family_number, write};
-use crate::peer::socket::Socket;
+use crate::peer::socket::{Kernel, Socket};
 use crate::peer::way::Hook;
 
 /// kube-proxy's table, in both families.

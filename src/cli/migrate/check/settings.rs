@@ -153,7 +153,7 @@ fn ipvs(asked: &Asked<'_>) -> Vec<Finding> {
             Differs,
             "kube-proxy binds every Service address to kube-ipvs0",
             "with ferroproxy they are on no interface: they do not answer ping, and programs cannot bind them",
-            "`cleanup --kube-proxy` removes the interface; virtual services of ipvs have to be removed with ipvsadm",
+            "`cleanup --kube-proxy` removes the virtual services, the ipsets and the interface",
         ),
     ];
     if section.strict_arp == Some(true) {

@@ -1,0 +1,41 @@
+//! The arguments of `run`.
+
+use clap::Args;
+
+use super::ConfigArgs;
+
+pub(super) const RUN_HELP: &str = "\
+Examples:
+  ferroproxy run --config=/var/lib/kube-proxy/config.conf --hostname-override=$(NODE_NAME)
+  ferroproxy run --manifests ./manifests --once
+  ferroproxy run --kubeconfig ~/.kube/config --cluster-cidr 10.244.0.0/16 -v=2
+
+SIGTERM finishes the commit in flight, leaves the rules in place and exits with 0.";
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Where to read and how to decide.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Sync once, then exit (0 if all rules are in force)
+    #[arg(long, help_heading = "Run")]
+    pub once: bool,
+    /// Write nothing: follow the source, and print each transaction that would be committed as nft text
+    #[arg(long, help_heading = "Run")]
+    pub dry_run: bool,
+    /// Let nobody else change the tables while this process runs: `nft flush ruleset` passes them over. From Linux 6.9; see docs/decisions/0014
+    #[arg(long, help_heading = "Run")]
+    pub own_tables: bool,
+    /// Where `ferroproxy status` asks this process: a name in the network namespace, or a socket file; `none` switches it off
+    #[arg(long, help_heading = "Run", value_name = "@NAME|PATH", default_value = "@ferroproxy/admin")]
+    pub admin_socket: String,
+    /// Remove all rules and exit: the same as `ferroproxy cleanup`
+    #[arg(long, help_heading = "Run", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = super::settings::go_bool)]
+    pub cleanup: bool,
+    /// Do what needs full root rights (sysctls), then exit; afterwards CAP_NET_ADMIN is enough
+    #[arg(long, help_heading = "Run", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = super::settings::go_bool)]
+    pub init_only: bool,
+}
