@@ -173,13 +173,56 @@ fn verify_names_what_differs() {
 }
 
 #[test]
+fn verify_in_iptables_mode_compares_with_either_mode() {
+    for style in Style::ALL {
+        let Some(scene) = scene(style) else { return };
+        let second = scene.lab.run("ip", &["address", "add", "192.0.2.11/32", "dev", "lo"]).expect("it runs");
+        assert!(second.status.success(), "{second:?}");
+        let primary = ["--proxy-mode", "iptables", "--nodeport-addresses", "primary"];
+        let (code, text) = verify(&scene, &primary);
+        assert_eq!(code, Some(0), "{style:?}: {text}");
+        // What is chosen with the mode is told, and is no difference.
+        let of_modes = [
+            "another port of a cluster IP, 10.96.0.1:1/tcp\n  from a pod; the node; outside; a pod at 10.244.0.1\n    kube-proxy: refused\n    ferroproxy: left alone\n",
+            "a cluster IP that no Service has, 10.96.255.254:80/tcp\n  from a pod; the node; outside; a pod at 10.244.0.1\n    kube-proxy: dropped\n",
+            "    the modes differ: nftables mode refuses other ports",
+            "the same, apart from what the modes differ in (4): 4 frontends",
+        ];
+        for told in of_modes {
+            assert_eq!(text.contains(told), style == Style::Nftables, "{style:?}: {told} in\n{text}");
+        }
+        assert_eq!(text.starts_with("the same: "), style != Style::Nftables, "{style:?}: {text}");
+        // Node ports are another matter: clients notice.
+        let (code, text) = verify(&scene, &["--proxy-mode", "iptables"]);
+        assert_eq!(code, Some(1), "{style:?}: {text}");
+        for told in [
+            "default/web-1:t, IPv4 node port 30080/tcp\n",
+            "why: ferroproxy's node ports answer on loopback addresses too (iptables.localhostNodePorts); kube-proxy's do not answer here\n",
+            "from a pod to 192.0.2.11; the node to 192.0.2.11; outside to 192.0.2.11",
+            "why: ferroproxy's node ports answer on every address of the node",
+        ] {
+            assert!(text.contains(told), "{style:?}: {told} in\n{text}");
+        }
+        // An endpoint more than kube-proxy has, and what it is worth to a program.
+        scene.write("slices", &slices(1, &[0, 1, 2]));
+        let (code, text) = verify(&scene, &[&primary[..], &["--output", "json"]].concat());
+        let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((code, &answer["same"]), (Some(1), &false.into()), "{style:?}");
+        let differences = answer["differences"].as_array().expect("a list");
+        let counted: Vec<_> = differences.iter().filter(|difference| difference["ofMode"] == false).collect();
+        assert!(counted.len() >= 4 && counted.iter().all(|difference| difference["why"].is_null()), "{counted:?}");
+        assert_eq!(counted[0]["ferroproxy"]["endpoints"][2]["address"], "10.244.0.12:8080", "{style:?}: {text}");
+    }
+}
+
+#[test]
 fn without_kube_proxys_rules_there_is_nothing_to_compare() {
     if !netns::is_possible() {
         return;
     }
     let scene = Scene::laid(1, &[], &[]);
     assert_eq!(verify(&scene, &[]).0, Some(2));
-    assert_eq!(verify(&scene, &["--proxy-mode", "iptables"]).0, Some(2), "only nftables mode is compared");
+    assert_eq!(verify(&scene, &["--proxy-mode", "iptables"]).0, Some(2));
     assert_eq!(cleanup(&scene), (Some(0), "nothing of kube-proxy's to clean up\n".to_owned()));
 }
 

@@ -14,6 +14,7 @@ pub const PORTS: &str = "type: NodePort\nports: [{name: t, port: 80, protocol: T
 pub const FRONTS: [&str; 4] = ["10.96.0.1:80", "[fd00:10:96::1]:80", "192.0.2.10:30080", "[2001:db8::10]:30080"];
 
 const CLUSTER_IPS: [&str; 2] = ["10.96.0.1", "fd00:10:96::1"];
+const SERVICE_CIDRS: [&str; 2] = ["10.96.0.0/16", "fd00:10:96::/112"];
 const CLUSTER_CIDRS: [&str; 2] = ["10.244.0.0/16", "fd00:10:244::/64"];
 
 /// What the rules are written in.
@@ -82,7 +83,7 @@ pub fn saved(lab: &Lab, style: Style, family: usize) -> Vec<String> {
 pub fn nft(family: usize, pods: &[usize]) -> String {
     let ip = ["ip", "ip6"][family];
     let (vip, cidr, node) = (CLUSTER_IPS[family], CLUSTER_CIDRS[family], NODE[family]);
-    let address = ["ipv4_addr", "ipv6_addr"][family];
+    let (address, services) = (["ipv4_addr", "ipv6_addr"][family], SERVICE_CIDRS[family]);
     let ips: Vec<String> = pods.iter().map(|index| pod(*index)[family].to_string()).collect();
     let slots: Vec<String> = ips.iter().enumerate().map(|(slot, ip)| format!("{slot} : {ip} . 8080")).collect();
     let hairpin: Vec<String> = ips.iter().map(|ip| format!("{ip} . {ip} . tcp . 8080")).collect();
@@ -104,7 +105,7 @@ table {ip} kube-proxy {{
   chain nat-output {{ type nat hook output priority -100; jump services; }}
   chain nat-postrouting {{ type nat hook postrouting priority 100; jump masquerading; }}
   chain service-endpoints-check {{ {ip} daddr . meta l4proto . th dport vmap @no-endpoint-services; }}
-  chain cluster-ips-check {{ {ip} daddr @cluster-ips reject; }}
+  chain cluster-ips-check {{ {ip} daddr @cluster-ips reject; {ip} daddr {services} drop; }}
   chain services {{
     {ip} daddr @cluster-ips {ip} saddr != {cidr} meta mark set meta mark or 0x4000
     {ip} daddr . meta l4proto . th dport vmap @service-ips
