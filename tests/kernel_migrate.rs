@@ -2,17 +2,15 @@
 
 mod support;
 
-use std::time::Duration;
-
 use support::daemon::{BINARY, program};
 use support::kube_proxy::{self, FRONTS, PORTS, Style, has_iptables};
-use support::lab::{Connection, PATIENCE, Place, Steady};
+use support::lab::Place;
 use support::netns::{self, Netns};
 use support::scene::{CLUSTER_CIDR, NODE_NAME, Scene, service, slices};
+use support::traffic::Traffic;
 
 /// Pods 0 and 1 serve; pod 2 only asks.
 const PODS: usize = 3;
-const PLACES: [Place; 3] = [Place::Pod(2), Place::Node, Place::Outside];
 
 /// A lab with manifests and kube-proxy's rules, and no ferroproxy yet.
 fn scene(style: Style) -> Option<Scene> {
@@ -56,50 +54,10 @@ fn left(scene: &Scene) -> Vec<String> {
     lines
 }
 
-/// Clients everywhere that never stop asking every frontend, and connections that stay open.
-struct Traffic {
-    steady: Vec<(Place, &'static str, Steady)>,
-    open: Vec<(Place, &'static str, Connection)>,
-}
-
-impl Traffic {
-    fn start(scene: &Scene) -> Traffic {
-        let pairs = || PLACES.into_iter().flat_map(|from| FRONTS.into_iter().map(move |to| (from, to)));
-        let pace = Duration::from_millis(3);
-        let ask = |(from, to)| (from, to, scene.lab.keep_asking(from, to, pace, PATIENCE).expect("a client"));
-        let open = |(from, to)| {
-            let connection = scene.lab.connect(from, to, PATIENCE);
-            (from, to, connection.unwrap_or_else(|e| panic!("{from:?} -> {to}: {e}")))
-        };
-        Traffic { open: pairs().map(open).collect(), steady: pairs().map(ask).collect() }
-    }
-
-    /// Some more connections by everyone, and the open ones still answer as before.
-    fn goes_on(&mut self, after: &str) {
-        for (from, to, steady) in &self.steady {
-            let tally =
-                steady.wait_for_more(5, PATIENCE * 4).unwrap_or_else(|t| panic!("{after}: {from:?} -> {to}: {t}"));
-            assert_eq!(tally.failed(), 0, "{after}: {from:?} -> {to}: {tally}");
-        }
-        for (from, to, connection) in &mut self.open {
-            let before = connection.answer().clone();
-            assert_eq!(connection.ask(), Ok(before), "{after}: {from:?} -> {to}, an open connection");
-        }
-    }
-
-    fn stop(self) {
-        for (from, to, steady) in self.steady {
-            let tally = steady.stop().expect("the client ran");
-            assert_eq!(tally.failed(), 0, "{from:?} -> {to}: {tally}");
-            assert!(tally.answered() > 20, "{from:?} -> {to}: {tally}");
-        }
-    }
-}
-
 /// Verify, start, stop kube-proxy's part, clean, and back again.
 fn take_over_and_roll_back(style: Style) {
     let Some(mut scene) = scene(style) else { return };
-    let mut traffic = Traffic::start(&scene);
+    let mut traffic = Traffic::start(&scene.lab, Place::Pod(2), &FRONTS);
     traffic.goes_on("kube-proxy alone");
     let (code, text) = verify(&scene, &[]);
     assert_eq!(code, Some(0), "{text}");
@@ -303,14 +261,6 @@ fn a_rule_that_leads_to_kube_proxys_chain_keeps_the_chain_empty_and_is_named() {
     assert_eq!(kube, [":KUBE-MARK-MASQ -", "-A CNI-HOSTPORT -s 10.1.0.0/16 -j KUBE-MARK-MASQ"]);
 }
 
-/// A process of this name in the lab's node.
-fn called_kube_proxy(scene: &Scene) -> std::process::Child {
-    let program = scene.dir.path().join("kube-proxy");
-    std::fs::copy("/bin/sleep", &program).expect("copied");
-    let spawn = || std::process::Command::new(&program).arg("600").spawn();
-    scene.lab.space(Place::Node).run(spawn).expect("entered").expect("it starts")
-}
-
 #[test]
 fn a_running_kube_proxy_keeps_its_rules_unless_forced() {
     if !netns::is_possible() {
@@ -318,7 +268,7 @@ fn a_running_kube_proxy_keeps_its_rules_unless_forced() {
     }
     let scene = Scene::laid(1, &[], &[]);
     kube_proxy::write(&scene.lab, Style::Nftables, &[0]);
-    let mut child = called_kube_proxy(&scene);
+    let mut child = kube_proxy::process(&scene.lab, scene.dir.path());
     let run = |args: &[&str]| {
         let output = scene.lab.run(BINARY, args).expect("it runs");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())

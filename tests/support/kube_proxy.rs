@@ -4,7 +4,8 @@
 #![allow(dead_code, reason = "each user needs another part of it")]
 
 use std::fmt::Write as _;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command};
 
 use super::lab::{Lab, NODE, Place, pod};
 
@@ -61,6 +62,26 @@ pub fn write(lab: &Lab, style: Style, pods: &[usize]) {
             _ => restore(lab, style, family, &iptables(family, pods)),
         }
     }
+}
+
+/// Takes over chains of these names that stand already, as kube-proxy does: shared chains are written anew, jumps that stand stay.
+pub fn take_back(lab: &Lab, style: Style, pods: &[usize]) {
+    let is_jump = |line: &&str| {
+        ["PREROUTING", "OUTPUT", "POSTROUTING", "FORWARD"].iter().any(|c| line.starts_with(&format!("-A {c} ")))
+    };
+    for family in 0..2 {
+        let text: Vec<String> =
+            iptables(family, pods).lines().filter(|line| !is_jump(line)).map(|l| format!("{l}\n")).collect();
+        restore(lab, style, family, &text.concat());
+    }
+}
+
+/// A process called kube-proxy on the lab's node, which does nothing; its binary is put into `dir`.
+pub fn process(lab: &Lab, dir: &Path) -> Child {
+    let program = dir.join("kube-proxy");
+    std::fs::copy("/bin/sleep", &program).expect("copied");
+    let spawn = || Command::new(&program).arg("600").spawn();
+    lab.space(Place::Node).run(spawn).expect("entered").expect("it starts")
 }
 
 /// iptables rules, by `iptables-restore --noflush`.
