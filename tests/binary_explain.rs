@@ -103,3 +103,30 @@ fn the_kernels_rules_tell_the_same_story() {
     let after = ferroproxy(&netns, &live);
     assert_eq!((after.code, after.stdout), (Some(0), explain("tests/explain/zones", asked).1));
 }
+
+#[test]
+fn the_kernels_chains_tell_the_same_story_in_both_variants() {
+    if !netns::is_possible() || !support::kube_proxy::has_iptables() {
+        return;
+    }
+    for variant in ["nft", "legacy"] {
+        let netns = namespace("explain-chains");
+        assert_eq!(program(&netns, "ip", &["address", "add", "192.0.2.10/32", "dev", "lo"]).code, Some(0));
+        let hint = ["-t", "mangle", "-N", "KUBE-IPTABLES-HINT"];
+        assert_eq!(program(&netns, &format!("iptables-{variant}"), &hint).code, Some(0));
+        for asked in ["--from external --to 10.96.0.80:80", "--from external --to 192.0.2.10:30081"] {
+            let live = arguments("tests/explain/chains", &format!("{asked} --live"));
+            let live: Vec<&str> = live.iter().map(String::as_str).collect();
+            let run = ["run", "--once", live[1], live[2], live[3], live[4], live[5], live[6]];
+            let before = ferroproxy(&netns, &live);
+            let is_first = asked.contains("10.96");
+            assert_eq!(before.code == Some(2), is_first, "{variant}: {}", before.stderr);
+            assert!(!is_first || before.stderr.contains("no IPv4 chains of ferroproxy's"), "{}", before.stderr);
+            let synced = ferroproxy(&netns, &run);
+            assert_eq!(synced.code, Some(0), "{variant}: {}", synced.stderr);
+            let (code, told) = explain("tests/explain/chains", asked);
+            let after = ferroproxy(&netns, &live);
+            assert_eq!((after.code, after.stdout), (Some(code), told), "{variant}");
+        }
+    }
+}

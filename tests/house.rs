@@ -28,7 +28,6 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("kube", &["source", "cli"]),
     ("k8s_openapi", &["source", "cli"]),
-    ("http", &["source"]),
     ("http_body_util", &["source"]),
     ("prost", &["source"]),
     ("tokio_util", &["source"]),

@@ -4,19 +4,18 @@ mod support;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use ferroproxy::peer::ipset::Ipsets;
 use support::daemon::{BINARY, feed, program};
 use support::ipset;
 use support::kube_proxy::{self, FRONTS, PORTS, Style, has_iptables};
-use support::lab::{Connection, PATIENCE, Place, Steady};
+use support::lab::Place;
 use support::netns::{self, Netns};
 use support::scene::{CLUSTER_CIDR, NODE_NAME, Scene, service, slices};
+use support::traffic::Traffic;
 
 /// Pods 0 and 1 serve; pod 2 only asks.
 const PODS: usize = 3;
-const PLACES: [Place; 3] = [Place::Pod(2), Place::Node, Place::Outside];
 
 /// A lab with manifests and kube-proxy's rules, and no ferroproxy yet.
 fn scene(style: Style) -> Option<Scene> {
@@ -60,50 +59,10 @@ fn left(scene: &Scene) -> Vec<String> {
     lines
 }
 
-/// Clients everywhere that never stop asking every frontend, and connections that stay open.
-struct Traffic {
-    steady: Vec<(Place, &'static str, Steady)>,
-    open: Vec<(Place, &'static str, Connection)>,
-}
-
-impl Traffic {
-    fn start(scene: &Scene) -> Traffic {
-        let pairs = || PLACES.into_iter().flat_map(|from| FRONTS.into_iter().map(move |to| (from, to)));
-        let pace = Duration::from_millis(3);
-        let ask = |(from, to)| (from, to, scene.lab.keep_asking(from, to, pace, PATIENCE).expect("a client"));
-        let open = |(from, to)| {
-            let connection = scene.lab.connect(from, to, PATIENCE);
-            (from, to, connection.unwrap_or_else(|e| panic!("{from:?} -> {to}: {e}")))
-        };
-        Traffic { open: pairs().map(open).collect(), steady: pairs().map(ask).collect() }
-    }
-
-    /// Some more connections by everyone, and the open ones still answer as before.
-    fn goes_on(&mut self, after: &str) {
-        for (from, to, steady) in &self.steady {
-            let tally =
-                steady.wait_for_more(5, PATIENCE * 4).unwrap_or_else(|t| panic!("{after}: {from:?} -> {to}: {t}"));
-            assert_eq!(tally.failed(), 0, "{after}: {from:?} -> {to}: {tally}");
-        }
-        for (from, to, connection) in &mut self.open {
-            let before = connection.answer().clone();
-            assert_eq!(connection.ask(), Ok(before), "{after}: {from:?} -> {to}, an open connection");
-        }
-    }
-
-    fn stop(self) {
-        for (from, to, steady) in self.steady {
-            let tally = steady.stop().expect("the client ran");
-            assert_eq!(tally.failed(), 0, "{from:?} -> {to}: {tally}");
-            assert!(tally.answered() > 20, "{from:?} -> {to}: {tally}");
-        }
-    }
-}
-
 /// Verify, start, stop kube-proxy's part, clean, and back again.
 fn take_over_and_roll_back(style: Style) {
     let Some(mut scene) = scene(style) else { return };
-    let mut traffic = Traffic::start(&scene);
+    let mut traffic = Traffic::start(&scene.lab, Place::Pod(2), &FRONTS);
     traffic.goes_on("kube-proxy alone");
     let (code, text) = verify(&scene, &[]);
     assert_eq!(code, Some(0), "{text}");
@@ -177,13 +136,56 @@ fn verify_names_what_differs() {
 }
 
 #[test]
+fn verify_in_iptables_mode_compares_with_either_mode() {
+    for style in Style::ALL {
+        let Some(scene) = scene(style) else { return };
+        let second = scene.lab.run("ip", &["address", "add", "192.0.2.11/32", "dev", "lo"]).expect("it runs");
+        assert!(second.status.success(), "{second:?}");
+        let primary = ["--proxy-mode", "iptables", "--nodeport-addresses", "primary"];
+        let (code, text) = verify(&scene, &primary);
+        assert_eq!(code, Some(0), "{style:?}: {text}");
+        // What is chosen with the mode is told, and is no difference.
+        let of_modes = [
+            "another port of a cluster IP, 10.96.0.1:1/tcp\n  from a pod; the node; outside; a pod at 10.244.0.1\n    kube-proxy: refused\n    ferroproxy: left alone\n",
+            "a cluster IP that no Service has, 10.96.255.254:80/tcp\n  from a pod; the node; outside; a pod at 10.244.0.1\n    kube-proxy: dropped\n",
+            "    the modes differ: nftables mode refuses other ports",
+            "the same, apart from what the modes differ in (4): 4 frontends",
+        ];
+        for told in of_modes {
+            assert_eq!(text.contains(told), style == Style::Nftables, "{style:?}: {told} in\n{text}");
+        }
+        assert_eq!(text.starts_with("the same: "), style != Style::Nftables, "{style:?}: {text}");
+        // Node ports are another matter: clients notice.
+        let (code, text) = verify(&scene, &["--proxy-mode", "iptables"]);
+        assert_eq!(code, Some(1), "{style:?}: {text}");
+        for told in [
+            "default/web-1:t, IPv4 node port 30080/tcp\n",
+            "why: ferroproxy's node ports answer on loopback addresses too (iptables.localhostNodePorts); kube-proxy's do not answer here\n",
+            "from a pod to 192.0.2.11; the node to 192.0.2.11; outside to 192.0.2.11",
+            "why: ferroproxy's node ports answer on every address of the node",
+        ] {
+            assert!(text.contains(told), "{style:?}: {told} in\n{text}");
+        }
+        // An endpoint more than kube-proxy has, and what it is worth to a program.
+        scene.write("slices", &slices(1, &[0, 1, 2]));
+        let (code, text) = verify(&scene, &[&primary[..], &["--output", "json"]].concat());
+        let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((code, &answer["same"]), (Some(1), &false.into()), "{style:?}");
+        let differences = answer["differences"].as_array().expect("a list");
+        let counted: Vec<_> = differences.iter().filter(|difference| difference["ofMode"] == false).collect();
+        assert!(counted.len() >= 4 && counted.iter().all(|difference| difference["why"].is_null()), "{counted:?}");
+        assert_eq!(counted[0]["ferroproxy"]["endpoints"][2]["address"], "10.244.0.12:8080", "{style:?}: {text}");
+    }
+}
+
+#[test]
 fn without_kube_proxys_rules_there_is_nothing_to_compare() {
     if !netns::is_possible() {
         return;
     }
     let scene = Scene::laid(1, &[], &[]);
     assert_eq!(verify(&scene, &[]).0, Some(2));
-    assert_eq!(verify(&scene, &["--proxy-mode", "iptables"]).0, Some(2), "only nftables mode is compared");
+    assert_eq!(verify(&scene, &["--proxy-mode", "iptables"]).0, Some(2));
     assert_eq!(cleanup(&scene), (Some(0), "nothing of kube-proxy's to clean up\n".to_owned()));
 }
 
@@ -264,14 +266,6 @@ fn a_rule_that_leads_to_kube_proxys_chain_keeps_the_chain_empty_and_is_named() {
     assert_eq!(kube, [":KUBE-MARK-MASQ -", "-A CNI-HOSTPORT -s 10.1.0.0/16 -j KUBE-MARK-MASQ"]);
 }
 
-/// A process of this name in the lab's node.
-fn called_kube_proxy(scene: &Scene) -> std::process::Child {
-    let program = scene.dir.path().join("kube-proxy");
-    std::fs::copy("/bin/sleep", &program).expect("copied");
-    let spawn = || std::process::Command::new(&program).arg("600").spawn();
-    scene.lab.space(Place::Node).run(spawn).expect("entered").expect("it starts")
-}
-
 #[test]
 fn a_running_kube_proxy_keeps_its_rules_unless_forced() {
     if !netns::is_possible() {
@@ -279,7 +273,7 @@ fn a_running_kube_proxy_keeps_its_rules_unless_forced() {
     }
     let scene = Scene::laid(1, &[], &[]);
     kube_proxy::write(&scene.lab, Style::Nftables, &[0]);
-    let mut child = called_kube_proxy(&scene);
+    let mut child = kube_proxy::process(&scene.lab, scene.dir.path());
     let run = |args: &[&str]| {
         let output = scene.lab.run(BINARY, args).expect("it runs");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())

@@ -13,9 +13,16 @@ mod small_world;
 #[allow(dead_code)]
 mod walking;
 
+use std::collections::BTreeSet;
+
 use chains::{Recent, Rules};
-use ferroproxy::model::{Config, ProxyMode};
+use ferroproxy::agent::plan_iptables;
+use ferroproxy::compile::walk::{self, Fate, Origin};
+use ferroproxy::model::{Config, Family, Protocol, ProxyMode};
+use ferroproxy::peer;
+use ferroproxy::peer::iptables::{Own, parse};
 use laws::{Memory, agree, bit, stick};
+use oracle::Oracle;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use small_world::{World, shot, world};
@@ -28,7 +35,48 @@ fn chained() -> impl Strategy<Value = World> {
     })
 }
 
+/// What `migrate verify` and `explain` ask about a packet of a protocol that Services have.
+fn asked(packet: &walk::Packet) -> Option<peer::Packet> {
+    Some(peer::Packet {
+        source: packet.source,
+        destination: packet.destination,
+        protocol: Protocol::from_number(packet.protocol)?,
+        port: packet.destination_port,
+        interface: packet.input_interface.clone(),
+        from_node: packet.origin == Origin::FromNode,
+    })
+}
+
+fn said(outcome: &walk::Outcome) -> peer::Outcome {
+    let fate = match outcome.fate {
+        Fate::Accept => peer::Fate::Delivered,
+        Fate::Drop => peer::Fate::Dropped,
+        Fate::Reject(_) => peer::Fate::Refused,
+    };
+    peer::Outcome { fate, destination: outcome.destination, masqueraded: outcome.masqueraded }
+}
+
 proptest! {
+    /// `migrate verify` and `explain` take this for what ferroproxy does in iptables mode.
+    #[test]
+    fn the_reader_of_kube_proxys_chains_understands_ours(
+        world in chained(),
+        shots in proptest::collection::vec(shot(), 1..60),
+    ) {
+        let state = world.state();
+        let told = plan_iptables(&world.config, state.snapshot(), &Family::ALL).0.render();
+        let oracle = Oracle { config: &world.config, objects: state.snapshot(), around: &world.around };
+        for shot in shots {
+            let mut packet = world.send(&shot);
+            packet.mark = 0;
+            let Some(asked) = asked(&packet) else { continue };
+            let text: String = told.families.get(asked.family()).iter().map(ToString::to_string).collect();
+            let walked = Own(parse(&text)).outcomes(&asked, &world.around.local_addresses);
+            let expected: BTreeSet<_> = oracle.outcomes(&packet).iter().map(said).collect();
+            prop_assert_eq!(walked, Ok(expected), "{:?}", packet);
+        }
+    }
+
     #[test]
     fn the_chains_do_what_the_semantics_say(world in chained(), shots in vec(shot(), 1..60)) {
         let state = world.state();

@@ -2,19 +2,22 @@
 
 mod kube_proxy;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use super::OK;
 use super::lock::Lock;
-use super::mode::remove_chains;
+use super::mode::{remove_chains, remove_marks};
 use crate::apply::iptables::Variant;
 use crate::apply::netlink::Netlink;
 use crate::apply::target::{Outcome, Target};
 use crate::apply::transaction::{Op, Transaction};
 use crate::compile::ruleset::TABLE;
-use crate::model::PerFamily;
+use crate::model::{Family, PerFamily};
+use crate::peer::nft::{Nft, TABLE as KUBE_PROXY};
+use crate::peer::process;
 
 pub(super) use kube_proxy::kube_proxy;
 
@@ -48,18 +51,41 @@ pub(super) fn cleanup(dry_run: bool) -> anyhow::Result<u8> {
     Ok(OK)
 }
 
-/// Removes the classical chains of iptables mode. Says whether there were any.
+/// Removes the classical chains of iptables mode; of those that a kube-proxy has taken over only the mark that they are ours. Says whether
+/// there were any.
 fn clean_chains(dry_run: bool) -> anyhow::Result<bool> {
     let marked: Vec<Variant> = Variant::ALL.into_iter().filter(|variant| variant.is_marked()).collect();
-    if dry_run {
-        marked.iter().for_each(|v| println!("would remove the chains of iptables mode (iptables-{})", v.name()));
-        return Ok(!marked.is_empty());
+    if marked.is_empty() {
+        return Ok(false);
     }
-    if let Some((family, error)) = remove_chains().into_iter().next() {
-        bail!("cannot remove the {family} chains of iptables mode: {error}");
+    let taken_over = taken_over()?;
+    let what = if taken_over.is_some() { "mark" } else { "chains" };
+    if let Some(sign) = taken_over {
+        eprintln!("note: a kube-proxy runs here in iptables mode: {sign}. The chains are its own by now, and stay");
     }
-    for variant in &marked {
-        println!("removed the chains of iptables mode (iptables-{})", variant.name());
+    for variant in marked {
+        let name = variant.name();
+        if dry_run {
+            println!("would remove the {what} of iptables mode (iptables-{name})");
+            continue;
+        }
+        let failed = if what == "mark" { remove_marks(variant) } else { remove_chains(variant) };
+        if let Some((family, error)) = failed.into_iter().next() {
+            bail!("cannot remove the {family} {what} of iptables mode: {error}");
+        }
+        println!("removed the {what} of iptables mode (iptables-{name})");
     }
-    Ok(!marked.is_empty())
+    Ok(true)
+}
+
+/// What speaks for a running kube-proxy that uses the classical chains: it has no table of its own.
+fn taken_over() -> anyhow::Result<Option<String>> {
+    let Some(sign) = process::kube_proxy(Path::new("/")) else { return Ok(None) };
+    let mut nft = Nft::open().context("cannot look for kube-proxy's tables")?;
+    for family in Family::ALL {
+        if nft.has_table(family, KUBE_PROXY).context("cannot look for kube-proxy's tables")? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(sign))
 }

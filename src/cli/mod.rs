@@ -11,6 +11,7 @@ mod lock;
 mod logging;
 mod migrate;
 mod mode;
+mod planned;
 #[cfg(test)]
 mod reference;
 mod reload;
@@ -72,7 +73,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Render(args) => render::render(&resolved(&args.config)?),
         Command::Diff(args) => diff::diff(&resolved(&args.config)?, args.output),
         Command::Status(args) => status::status(&args),
-        Command::Explain(args) => explain::explain(&with_tables(resolved(&args.config)?)?, &args),
+        Command::Explain(args) => explain::explain(&resolved(&args.config)?, &args),
         Command::Cleanup(args) => {
             logging::start(&LogConfig { verbosity: args.log.v.unwrap_or_default(), format: log_format(&args.log) });
             match args.kube_proxy {
@@ -83,16 +84,6 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Migrate(Migrate::Check(args)) => migrate::check(&args),
         Command::Migrate(Migrate::Verify(args)) => migrate::verify(&resolved(&args.config)?, args.output),
         Command::Version(args) => version::version(args.output),
-    }
-}
-
-/// Refuses iptables mode, where only tables can be spoken of.
-fn with_tables(config: Config) -> anyhow::Result<Config> {
-    match config.mode {
-        ProxyMode::Nftables => Ok(config),
-        ProxyMode::Iptables => {
-            anyhow::bail!("explain speaks of nftables mode only; `render --proxy-mode=iptables` shows the chains")
-        }
     }
 }
 

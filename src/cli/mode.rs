@@ -9,9 +9,9 @@ use super::run::usable_families;
 use crate::agent::on_loopback;
 use crate::apply::iptables::{IptablesKernel, RestoreTarget, Variant};
 use crate::apply::netlink::Netlink;
-use crate::apply::target::{Outcome, Target};
+use crate::apply::target::{CommitError, Outcome, Target};
 use crate::apply::transaction::{Op, Transaction};
-use crate::compile::iptables::removal;
+use crate::compile::iptables::{MARK, Table, removal, unmark};
 use crate::compile::ruleset::TABLE;
 use crate::host;
 use crate::model::{Config, Family, ModeReason, PerFamily, ProxyMode};
@@ -109,7 +109,8 @@ pub(super) fn remove_the_other(mode: ProxyMode, observer: &Observer) {
             }
         }
         ProxyMode::Nftables => {
-            for (family, error) in remove_chains() {
+            let marked = Variant::ALL.into_iter().filter(|variant| variant.is_marked());
+            for (family, error) in marked.flat_map(remove_chains) {
                 warn!(%family, "the chains of iptables mode stay: {error}");
                 observer.cleanup_failed(family);
             }
@@ -136,23 +137,31 @@ fn remove_tables(netlink: &mut Netlink) -> Vec<(Family, String)> {
     failed
 }
 
-/// Removes the classical chains that ferroproxy has made, in either variant. Those of a kube-proxy alone are not touched. Answers what could
-/// not be done.
-pub(super) fn remove_chains() -> Vec<(Family, String)> {
+/// Removes the classical chains that ferroproxy has made in a variant. Answers what could not be done.
+pub(super) fn remove_chains(variant: Variant) -> Vec<(Family, String)> {
+    let mut kernel = IptablesKernel::new(variant);
     let mut failed = Vec::new();
-    for variant in Variant::ALL.into_iter().filter(|variant| variant.is_marked()) {
-        let mut kernel = IptablesKernel::new(variant);
-        for family in Family::ALL {
-            let removed = kernel.save(family).and_then(|existing| {
-                removal(&existing).iter().try_for_each(|told| kernel.restore(family, told).map(|_| ()))
-            });
-            match removed {
-                Ok(()) => info!(%family, variant = variant.name(), "removed the chains of iptables mode"),
-                Err(error) => failed.push((family, error.to_string())),
-            }
+    for family in Family::ALL {
+        let removed = kernel.save(family).and_then(|existing| {
+            removal(&existing).iter().try_for_each(|told| kernel.restore(family, told).map(|_| ()))
+        });
+        match removed {
+            Ok(()) => info!(%family, variant = variant.name(), "removed the chains of iptables mode"),
+            Err(error) => failed.push((family, error.to_string())),
         }
     }
     failed
+}
+
+/// Removes the mark that says that the classical chains are ferroproxy's, where a kube-proxy has taken them over. Answers what could not be done.
+pub(super) fn remove_marks(variant: Variant) -> Vec<(Family, String)> {
+    let mut kernel = IptablesKernel::new(variant);
+    let mut removed = |family| {
+        let is_marked = kernel.save(family)?.get(&Table::Mangle).is_some_and(|chains| chains.contains_key(MARK));
+        if is_marked { kernel.restore(family, &unmark()).map(drop) } else { Ok(()) }
+    };
+    let failed = |family| removed(family).err().map(|error: CommitError| (family, error.to_string()));
+    Family::ALL.into_iter().filter_map(failed).collect()
 }
 
 #[cfg(test)]

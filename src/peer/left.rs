@@ -11,7 +11,7 @@ use super::iptables::{self, Own, Save};
 use super::nft::{Nft, Table};
 use super::packet::{Frontend, Outcome, Packet, Unread};
 use super::way::{Rules, outcomes};
-use crate::model::Family;
+use crate::model::{Family, ProxyMode};
 
 /// What the rules are written in.
 #[derive(Clone, Debug)]
@@ -51,6 +51,14 @@ pub fn find() -> io::Result<Vec<Left>> {
 }
 
 impl Left {
+    /// The mode that wrote them.
+    pub fn mode(&self) -> ProxyMode {
+        match self.kind {
+            Kind::Nftables(_) => ProxyMode::Nftables,
+            Kind::Iptables(..) => ProxyMode::Iptables,
+        }
+    }
+
     /// Everything that can become of a packet on a node with these addresses.
     ///
     /// # Errors

@@ -17,4 +17,4 @@ mod socket;
 mod way;
 
 pub use left::{Kind, Left, find};
-pub use packet::{Fate, Frontend, Outcome, Packet, Unread};
+pub use packet::{Fate, Frontend, Outcome, Packet, Step, Unread, Walk};

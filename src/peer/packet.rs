@@ -53,6 +53,40 @@ pub struct Outcome {
     pub masqueraded: bool,
 }
 
+/// One walk of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walk {
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// Whether a rule rewrote its destination.
+    pub is_dnated: bool,
+    /// What it met, in order.
+    pub steps: Vec<Step>,
+}
+
+/// A rule that a packet met: it matched, and something came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// At which hook, as nft writes it.
+    pub hook: &'static str,
+    /// In which table.
+    pub table: String,
+    /// In which chain.
+    pub chain: String,
+    /// Which rule of it, from 1, as `iptables -L --line-numbers` counts.
+    pub number: usize,
+    /// What it says, as `iptables-save` writes it, without the chain.
+    pub rule: String,
+    /// The frontend it asks for, if it asks for one.
+    pub frontend: Option<Frontend>,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} rule {}: {}", self.hook, self.table, self.chain, self.number, self.rule)
+    }
+}
+
 /// What a client connects to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Frontend {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::draws::{Draws, all};
-use super::packet::{Fate, Outcome, Packet, Unread};
+use super::packet::{Fate, Outcome, Packet, Step, Unread, Walk};
 use crate::model::EndpointAddr;
 
 /// A netfilter hook.
@@ -23,6 +23,19 @@ pub(super) enum Hook {
     Output,
     /// Packets that leave, after routing.
     Postrouting,
+}
+
+impl Hook {
+    /// As nft writes it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Hook::Prerouting => "prerouting",
+            Hook::Input => "input",
+            Hook::Forward => "forward",
+            Hook::Output => "output",
+            Hook::Postrouting => "postrouting",
+        }
+    }
 }
 
 /// A base chain at a hook.
@@ -45,6 +58,12 @@ pub(super) struct Flow<'a> {
     pub(super) is_dnated: bool,
     /// Whether its source is to be rewritten.
     pub(super) is_masqueraded: bool,
+    /// Whether what it meets is noted.
+    pub(super) is_recorded: bool,
+    /// What it met, as far as it is noted.
+    pub(super) steps: Vec<Step>,
+    /// The hook it is at.
+    pub(super) hook: Hook,
     /// The addresses of the node.
     local: &'a BTreeSet<IpAddr>,
 }
@@ -52,7 +71,9 @@ pub(super) struct Flow<'a> {
 impl<'a> Flow<'a> {
     /// A packet that no rule has seen, on a node with these addresses.
     pub(super) fn new(packet: Packet, local: &'a BTreeSet<IpAddr>) -> Flow<'a> {
-        Flow { packet, mark: 0, is_dnated: false, is_masqueraded: false, local }
+        let (is_dnated, is_masqueraded, is_recorded) = (false, false, false);
+        let (steps, hook) = (Vec::new(), Hook::Prerouting);
+        Flow { packet, mark: 0, is_dnated, is_masqueraded, is_recorded, steps, hook, local }
     }
 
     /// Whether an address is the node's.
@@ -81,14 +102,24 @@ pub(super) fn outcomes(
     packet: &Packet,
     local: &BTreeSet<IpAddr>,
 ) -> Result<BTreeSet<Outcome>, Unread> {
+    Ok(walks(rules, packet, local, false)?.into_iter().map(|walk| walk.outcome).collect())
+}
+
+/// One walk for each combination of random draws; with what it met if that is to be recorded.
+pub(super) fn walks(
+    rules: &dyn Rules,
+    packet: &Packet,
+    local: &BTreeSet<IpAddr>,
+    is_recorded: bool,
+) -> Result<Vec<Walk>, Unread> {
     all(|draws| {
         let packet = Packet { interface: packet.interface.clone().filter(|_| !packet.from_node), ..packet.clone() };
-        let flow = Flow::new(packet, local);
+        let flow = Flow { is_recorded, ..Flow::new(packet, local) };
         let mut way = Way { rules, flow, draws, destination_settled: false, source_settled: false };
         let fate = way.run()?;
-        let Flow { packet, is_masqueraded, .. } = way.flow;
+        let Flow { packet, is_dnated, is_masqueraded, steps, .. } = way.flow;
         let destination = EndpointAddr { ip: packet.destination, port: packet.port };
-        Ok(Outcome { fate, destination, masqueraded: is_masqueraded })
+        Ok(Walk { outcome: Outcome { fate, destination, masqueraded: is_masqueraded }, is_dnated, steps })
     })
 }
 
@@ -123,6 +154,7 @@ impl Way<'_, '_> {
         if hook == Hook::Prerouting && self.flow.packet.from_node {
             self.flow.packet.interface = Some("lo".to_owned());
         }
+        self.flow.hook = hook;
         let of_source = matches!(hook, Hook::Input | Hook::Postrouting);
         let rules = self.rules;
         for stage in rules.stages(hook) {

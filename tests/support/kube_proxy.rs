@@ -4,7 +4,8 @@
 #![allow(dead_code, reason = "each user needs another part of it")]
 
 use std::fmt::Write as _;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command};
 
 use super::lab::{Lab, NODE, Place, pod};
 
@@ -14,6 +15,7 @@ pub const PORTS: &str = "type: NodePort\nports: [{name: t, port: 80, protocol: T
 pub const FRONTS: [&str; 4] = ["10.96.0.1:80", "[fd00:10:96::1]:80", "192.0.2.10:30080", "[2001:db8::10]:30080"];
 
 const CLUSTER_IPS: [&str; 2] = ["10.96.0.1", "fd00:10:96::1"];
+const SERVICE_CIDRS: [&str; 2] = ["10.96.0.0/16", "fd00:10:96::/112"];
 const CLUSTER_CIDRS: [&str; 2] = ["10.244.0.0/16", "fd00:10:244::/64"];
 
 /// What the rules are written in.
@@ -62,6 +64,26 @@ pub fn write(lab: &Lab, style: Style, pods: &[usize]) {
     }
 }
 
+/// Takes over chains of these names that stand already, as kube-proxy does: shared chains are written anew, jumps that stand stay.
+pub fn take_back(lab: &Lab, style: Style, pods: &[usize]) {
+    let is_jump = |line: &&str| {
+        ["PREROUTING", "OUTPUT", "POSTROUTING", "FORWARD"].iter().any(|c| line.starts_with(&format!("-A {c} ")))
+    };
+    for family in 0..2 {
+        let text: Vec<String> =
+            iptables(family, pods).lines().filter(|line| !is_jump(line)).map(|l| format!("{l}\n")).collect();
+        restore(lab, style, family, &text.concat());
+    }
+}
+
+/// A process called kube-proxy on the lab's node, which does nothing; its binary is put into `dir`.
+pub fn process(lab: &Lab, dir: &Path) -> Child {
+    let program = dir.join("kube-proxy");
+    std::fs::copy("/bin/sleep", &program).expect("copied");
+    let spawn = || Command::new(&program).arg("600").spawn();
+    lab.space(Place::Node).run(spawn).expect("entered").expect("it starts")
+}
+
 /// iptables rules, by `iptables-restore --noflush`.
 pub fn restore(lab: &Lab, style: Style, family: usize, text: &str) {
     let name = format!("{}{}-restore", ["iptables", "ip6tables"][family], style.infix());
@@ -82,7 +104,7 @@ pub fn saved(lab: &Lab, style: Style, family: usize) -> Vec<String> {
 pub fn nft(family: usize, pods: &[usize]) -> String {
     let ip = ["ip", "ip6"][family];
     let (vip, cidr, node) = (CLUSTER_IPS[family], CLUSTER_CIDRS[family], NODE[family]);
-    let address = ["ipv4_addr", "ipv6_addr"][family];
+    let (address, services) = (["ipv4_addr", "ipv6_addr"][family], SERVICE_CIDRS[family]);
     let ips: Vec<String> = pods.iter().map(|index| pod(*index)[family].to_string()).collect();
     let slots: Vec<String> = ips.iter().enumerate().map(|(slot, ip)| format!("{slot} : {ip} . 8080")).collect();
     let hairpin: Vec<String> = ips.iter().map(|ip| format!("{ip} . {ip} . tcp . 8080")).collect();
@@ -104,7 +126,7 @@ table {ip} kube-proxy {{
   chain nat-output {{ type nat hook output priority -100; jump services; }}
   chain nat-postrouting {{ type nat hook postrouting priority 100; jump masquerading; }}
   chain service-endpoints-check {{ {ip} daddr . meta l4proto . th dport vmap @no-endpoint-services; }}
-  chain cluster-ips-check {{ {ip} daddr @cluster-ips reject; }}
+  chain cluster-ips-check {{ {ip} daddr @cluster-ips reject; {ip} daddr {services} drop; }}
   chain services {{
     {ip} daddr @cluster-ips {ip} saddr != {cidr} meta mark set meta mark or 0x4000
     {ip} daddr . meta l4proto . th dport vmap @service-ips

@@ -15,4 +15,5 @@ pub mod netns;
 pub mod promql;
 pub mod relay;
 pub mod scene;
+pub mod traffic;
 pub mod world;

@@ -1,14 +1,14 @@
 //! Which frontend a packet hit.
 
 use crate::compile::claims::Frontend;
-use crate::compile::layout::{Reach, SetId};
-use crate::compile::walk::{Event, Trace};
+use crate::compile::layout::Reach;
 use crate::model::{Protocol, Service, ServicePort, ServicePortName, TrafficPolicy};
 use crate::policy::Pool;
 use crate::state::ServiceEntry;
 
 use super::story::Hit;
 use super::tell::Known;
+use super::walk::Walk;
 
 /// A service port and how it was reached.
 pub(super) struct Found<'a> {
@@ -59,18 +59,19 @@ impl Found<'_> {
 }
 
 /// The frontend a walk hit, as far as the source knows its Service.
-pub(super) fn found<'a>(known: &Known<'a>, trace: &Trace, frontend: Frontend) -> Option<Found<'a>> {
-    let reach = hit(trace)?;
-    let frontend = if reach == Reach::Address { frontend } else { Frontend { ip: None, ..frontend } };
-    let entry = known.snapshot.services.get(known.compiler.owner_of(&frontend)?)?;
+pub(super) fn found<'a>(known: &Known<'a>, walk: &Walk, frontend: Frontend) -> Option<Found<'a>> {
+    let by = |reach: &Reach| if *reach == Reach::Address { frontend } else { Frontend { ip: None, ..frontend } };
+    let owned = |frontend: Frontend| Some((frontend, known.planned.owner_of(&frontend)?));
+    let (frontend, owner) = walk.hits.iter().map(by).find_map(owned)?;
+    let entry = known.snapshot.services.get(owner)?;
     let service = entry.service.as_ref()?;
     let number = |port: &ServicePort| if frontend.ip.is_some() { Some(port.port) } else { port.node_port };
     let ports = service.ports.iter().filter(|port| port.protocol == frontend.protocol);
     // Of two ports of one Service with the same frontend the first by name has it.
     let port = ports.filter(|port| number(port) == Some(frontend.port)).min_by_key(|port| port.name.clone())?;
     let mut found = Found { entry, service, port, frontend, pool: Pool::Cluster };
-    found.pool =
-        pool(trace, reach).unwrap_or(if found.policy() == TrafficPolicy::Local { Pool::Local } else { Pool::Cluster });
+    let by_policy = || if found.policy() == TrafficPolicy::Local { Pool::Local } else { Pool::Cluster };
+    found.pool = walk.pool.unwrap_or_else(by_policy);
     Some(found)
 }
 
@@ -78,27 +79,4 @@ pub(super) fn found<'a>(known: &Known<'a>, trace: &Trace, frontend: Frontend) ->
 pub(super) fn asked(packet: &crate::compile::walk::Packet) -> Option<Frontend> {
     let protocol = Protocol::from_number(packet.protocol)?;
     Some(Frontend { family: packet.family(), ip: Some(packet.destination), protocol, port: packet.destination_port })
-}
-
-fn hit(trace: &Trace) -> Option<Reach> {
-    let in_set = |wanted: SetId| lookups(trace).any(|(set, there)| there && set == wanted.text());
-    match (in_set(SetId::Services), in_set(SetId::NodePorts)) {
-        (true, _) => Some(Reach::Address),
-        (false, true) => Some(Reach::NodePort),
-        (false, false) => None,
-    }
-}
-
-fn pool(trace: &Trace, reach: Reach) -> Option<Pool> {
-    let sets = |pool| [SetId::Endpoints(reach, pool), SetId::StickySlots(reach, pool)].map(SetId::text);
-    let used = |pool: &Pool| lookups(trace).any(|(set, _)| sets(*pool).contains(&set));
-    [Pool::Cluster, Pool::Local].into_iter().find(used)
-}
-
-/// The sets a packet was looked up in, and whether it was there.
-pub(super) fn lookups(trace: &Trace) -> impl Iterator<Item = (&str, bool)> {
-    trace.steps.iter().filter_map(|step| match &step.event {
-        Event::Lookup { set, hit, .. } => Some((set.as_str(), hit.is_some())),
-        _ => None,
-    })
 }

@@ -4,13 +4,14 @@ use super::frontend::Found;
 use super::question::cluster_network;
 use super::story::Source;
 use super::tell::Known;
-use crate::compile::walk::{Event, Origin, Packet, Trace};
+use super::walk::Walk;
+use crate::compile::walk::{Origin, Packet};
 use crate::model::{LocalDetector, TrafficPolicy};
 
 /// What becomes of the source of a packet that is delivered.
-pub(super) fn source(known: &Known<'_>, found: &Found<'_>, packet: &Packet, traces: &[Trace]) -> Source {
-    let masqueraded = traces.iter().any(|trace| trace.masqueraded);
-    let marked = traces.iter().any(|trace| trace.steps.iter().any(|step| matches!(step.event, Event::Mark(_))));
+pub(super) fn source(known: &Known<'_>, found: &Found<'_>, packet: &Packet, walks: &[Walk]) -> Source {
+    let masqueraded = walks.iter().any(|walk| walk.outcome.masqueraded);
+    let marked = walks.iter().any(|walk| walk.is_marked);
     let why = match (masqueraded, marked) {
         (true, true) => why_marked(known, found, packet),
         (true, false) => "only on the way to itself, as an endpoint takes no answer from its own address".to_owned(),

@@ -4,18 +4,17 @@ mod candidates;
 mod frontend;
 mod masquerade;
 pub(in crate::cli) mod question;
-pub(in crate::cli) mod rules;
+mod rules;
 mod story;
 mod tell;
 mod text;
+mod walk;
 
 use super::args::{ExplainArgs, Output};
 use super::gather::{gather, reject, say};
+use super::planned::Planned;
 use super::{DIFFERENT, OK};
-use crate::agent::plan;
-use crate::compile::seed::Seed;
-use crate::compile::walk::possible_traces;
-use crate::model::{Config, Event, Family};
+use crate::model::{Config, Event};
 use crate::source::addresses;
 use story::{Story, Verdict};
 use tell::Known;
@@ -39,14 +38,14 @@ pub(super) fn explain(config: &Config, args: &ExplainArgs) -> anyhow::Result<u8>
 
 fn story_of(config: &Config, snapshot: &crate::state::Snapshot, args: &ExplainArgs) -> anyhow::Result<Story> {
     let packet = question::packet(config, snapshot, args.from, args.to)?;
-    let (compiler, rejections) = plan(config, snapshot, &Family::ALL, Seed::default());
+    let (planned, rejections) = Planned::new(config, snapshot);
     rejections.iter().for_each(reject);
-    let programs = match args.live {
-        true => rules::live(packet.family())?,
-        false => rules::compiled(&compiler, packet.family()),
+    let rules = match args.live {
+        true => rules::live(config.mode, packet.family())?,
+        false => planned.rules(packet.family()),
     };
     let around = question::around(config, snapshot);
-    let traces = possible_traces(&programs, &packet, &around)?;
-    let known = Known { config, snapshot, compiler: &compiler, around: &around };
-    Ok(tell::tell(&known, args.from, &packet, &traces))
+    let walks = walk::walks(&rules, &packet, &around)?;
+    let known = Known { config, snapshot, planned: &planned, around: &around };
+    Ok(tell::tell(&known, args.from, &packet, &walks))
 }

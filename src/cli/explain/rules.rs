@@ -1,31 +1,41 @@
-//! The rules to walk: as compiled, or as the kernel has them.
+//! The rules the kernel has now.
 
 use anyhow::{Context, bail};
 
 use crate::apply::netlink::Netlink;
 use crate::apply::target::{LiveChain, LiveTable, Target};
-use crate::compile::Compiler;
-use crate::compile::lower::lower;
+use crate::cli::planned::Rules;
 use crate::compile::ruleset::{Set, TABLE};
 use crate::compile::walk::{Program, Programs};
-use crate::model::Family;
+use crate::model::{Family, ProxyMode};
+use crate::peer::iptables::{Own, programs};
 
-/// The rules the source asks for.
-pub(in crate::cli) fn compiled(compiler: &Compiler, family: Family) -> Programs {
-    match compiler.draft().ruleset().get(family) {
-        Some(table) => Programs::from_table(table, family, |rule| lower(rule, family)),
-        None => Programs { family, sets: Default::default(), chains: Default::default() },
+/// The rules in the kernel now, of this mode.
+pub(super) fn live(mode: ProxyMode, family: Family) -> anyhow::Result<Rules> {
+    match mode {
+        ProxyMode::Nftables => tables(family).map(Rules::Tables),
+        ProxyMode::Iptables => chains(family).map(Rules::Chains),
     }
 }
 
-/// The rules in the kernel now.
-pub(super) fn live(family: Family) -> anyhow::Result<Programs> {
+fn tables(family: Family) -> anyhow::Result<Programs> {
     let mut netlink = Netlink::open().context("cannot read the kernel's rules")?;
     let live = netlink.read_back().context("cannot read the kernel's rules")?;
     match live.get(family) {
         Some(table) => of_live(table, family),
         None => bail!("the kernel has no table {} {TABLE}: ferroproxy has not run here", family.nft()),
     }
+}
+
+/// Of the variant in which ferroproxy has left its mark.
+fn chains(family: Family) -> anyhow::Result<Own> {
+    for programs in programs(family) {
+        let save = programs.save().context("cannot read the kernel's rules")?;
+        if save.is_ferroproxys() {
+            return Ok(Own(save));
+        }
+    }
+    bail!("the kernel has no {family} chains of ferroproxy's: it has not run here in iptables mode")
 }
 
 fn of_live(table: &LiveTable, family: Family) -> anyhow::Result<Programs> {

@@ -3,42 +3,43 @@
 use std::collections::BTreeMap;
 
 use super::candidates::candidates;
-use super::frontend::{Found, asked, found, lookups};
+use super::frontend::{Found, asked, found};
 use super::masquerade::source;
 use super::story::{Asked, Destination, Story, Verdict};
+use super::walk::{Miss, Walk};
 use crate::cli::args::Sender;
-use crate::compile::Compiler;
-use crate::compile::layout::SetId;
-use crate::compile::walk::{Environment, Event, Fate, Origin, Outcome, Packet, Trace};
-use crate::model::{Config, Protocol, TrafficPolicy};
+use crate::cli::planned::Planned;
+use crate::compile::walk::{Environment, Origin, Packet};
+use crate::model::{Config, Protocol, ProxyMode, TrafficPolicy};
+use crate::peer::{Fate, Outcome};
 use crate::state::Snapshot;
 
 /// What is known besides the walks.
 pub(super) struct Known<'a> {
     pub(super) config: &'a Config,
     pub(super) snapshot: &'a Snapshot,
-    pub(super) compiler: &'a Compiler,
+    pub(super) planned: &'a Planned,
     pub(super) around: &'a Environment,
 }
 
 /// The story of a packet.
-pub(super) fn tell(known: &Known<'_>, from: Sender, packet: &Packet, traces: &[Trace]) -> Story {
-    let first = traces.first();
-    let found = first.zip(asked(packet)).and_then(|(trace, frontend)| found(known, trace, frontend));
+pub(super) fn tell(known: &Known<'_>, from: Sender, packet: &Packet, walks: &[Walk]) -> Story {
+    let first = walks.first();
+    let found = first.zip(asked(packet)).and_then(|(walk, frontend)| found(known, walk, frontend));
     let (endpoints, hints) = found.as_ref().map(|found| candidates(known, found)).unwrap_or_default();
     let used = endpoints.iter().filter(|candidate| candidate.used).count();
-    let verdict = verdict(traces);
+    let verdict = verdict(walks);
     let delivered = found.as_ref().filter(|_| verdict == Verdict::Delivered);
     Story {
         packet: asked_for(known, from, packet),
-        source: delivered.map(|found| source(known, found, packet, traces)),
+        source: delivered.map(|found| source(known, found, packet, walks)),
         why: why(known, (found.as_ref(), used), verdict, packet, first),
         frontend: found.map(|found| found.told(packet.origin == Origin::FromNode)),
         endpoints,
         hints,
-        path: first.iter().flat_map(|trace| &trace.steps).map(ToString::to_string).collect(),
+        path: first.map(|walk| walk.steps.clone()).unwrap_or_default(),
         verdict,
-        destinations: destinations(traces),
+        destinations: destinations(walks),
     }
 }
 
@@ -58,13 +59,12 @@ fn asked_for(known: &Known<'_>, from: Sender, packet: &Packet) -> Asked {
 }
 
 /// All draws end alike, but for where they lead; should they not, the worst counts.
-fn verdict(traces: &[Trace]) -> Verdict {
-    let any = |is: fn(&Fate) -> bool| traces.iter().any(|trace| is(&trace.fate));
-    let rewritten = |trace: &Trace| trace.steps.iter().any(|step| matches!(step.event, Event::Dnat(_)));
+fn verdict(walks: &[Walk]) -> Verdict {
+    let any = |fate| walks.iter().any(|walk| walk.outcome.fate == fate);
     match () {
-        () if any(|fate| matches!(fate, Fate::Drop)) => Verdict::Dropped,
-        () if any(|fate| matches!(fate, Fate::Reject(_))) => Verdict::Refused,
-        () if traces.iter().any(rewritten) => Verdict::Delivered,
+        () if any(Fate::Dropped) => Verdict::Dropped,
+        () if any(Fate::Refused) => Verdict::Refused,
+        () if walks.iter().any(|walk| walk.is_dnated) => Verdict::Delivered,
         () => Verdict::LeftAlone,
     }
 }
@@ -74,12 +74,9 @@ fn why(
     (found, used): (Option<&Found<'_>>, usize),
     verdict: Verdict,
     packet: &Packet,
-    trace: Option<&Trace>,
+    walk: Option<&Walk>,
 ) -> String {
-    let looked_up = |set: SetId, hit| {
-        trace.is_some_and(|trace| lookups(trace).any(|(name, there)| there == hit && name == set.text()))
-    };
-    let met = |set| looked_up(set, true);
+    let miss = walk.and_then(|walk| walk.miss);
     match (verdict, found) {
         (Verdict::Delivered, Some(found)) if found.service.affinity.is_some() => {
             "a client that is not remembered goes to one of its endpoints at random, each with the same chance"
@@ -87,17 +84,24 @@ fn why(
         }
         (Verdict::Delivered, _) => "to one of its endpoints at random, each with the same chance".to_owned(),
         (Verdict::Refused, Some(_)) => "the service has no usable endpoint".to_owned(),
-        (Verdict::Dropped, Some(_)) if looked_up(SetId::Firewall, false) => {
+        (Verdict::Dropped, Some(_)) if walk.is_some_and(|walk| walk.is_turned_away) => {
             "the service's loadBalancerSourceRanges do not hold the source".to_owned()
         }
         (Verdict::Dropped, Some(found)) if used == 0 && found.policy() == TrafficPolicy::Local => {
             "the policy is Local and no usable endpoint is on this node".to_owned()
         }
-        (Verdict::Refused, None) if met(SetId::ClusterIps) => {
+        (Verdict::Refused, None) if miss == Some(Miss::ClusterIp) => {
             format!("{} is the cluster IP of {}, which has no such port", packet.destination, owners(known, packet))
         }
-        (Verdict::Dropped, None) if met(SetId::ServiceCidrs) => {
+        (Verdict::Dropped, None) if miss == Some(Miss::ServiceCidr) => {
             "it is inside the range of cluster IPs, but no service has this one".to_owned()
+        }
+        (Verdict::LeftAlone, _) if known.config.mode == ProxyMode::Iptables && !owners(known, packet).is_empty() => {
+            format!(
+                "{} is the cluster IP of {}, which has no such port; iptables mode refuses no other ports, so it goes its way untouched",
+                packet.destination,
+                owners(known, packet)
+            )
         }
         (Verdict::LeftAlone, _) => {
             "no service has this address, protocol and port: it goes its way untouched".to_owned()
@@ -118,14 +122,14 @@ fn owners(known: &Known<'_>, packet: &Packet) -> String {
     told.collect::<Vec<_>>().join(" and ")
 }
 
-fn destinations(traces: &[Trace]) -> Vec<Destination> {
+fn destinations(walks: &[Walk]) -> Vec<Destination> {
     let mut counted = BTreeMap::<Outcome, usize>::new();
-    for Trace { fate, destination, masqueraded, .. } in traces.iter().filter(|trace| trace.fate == Fate::Accept) {
-        *counted.entry(Outcome { fate: *fate, destination: *destination, masqueraded: *masqueraded }).or_default() += 1;
+    for Walk { outcome, .. } in walks.iter().filter(|walk| walk.outcome.fate == Fate::Delivered) {
+        *counted.entry(*outcome).or_default() += 1;
     }
     let told = |(outcome, count): (Outcome, usize)| Destination {
         address: outcome.destination.to_string(),
-        share: count as f64 / traces.len() as f64,
+        share: count as f64 / walks.len() as f64,
         masqueraded: outcome.masqueraded,
     };
     counted.into_iter().map(told).collect()

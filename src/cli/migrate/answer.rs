@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::compile::walk;
 use crate::model::EndpointAddr;
 use crate::peer;
 
@@ -53,21 +52,6 @@ impl Answer {
         };
         endpoints.into_iter().flatten().map(|(addr, masqueraded)| (addr, *masqueraded))
     }
-}
-
-/// The walker's words in kube-proxy's: how a packet is refused does not matter here.
-pub(super) fn of_walker(outcomes: BTreeMap<walk::Outcome, usize>) -> BTreeSet<peer::Outcome> {
-    let fate = |fate| match fate {
-        walk::Fate::Accept => peer::Fate::Delivered,
-        walk::Fate::Drop => peer::Fate::Dropped,
-        walk::Fate::Reject(_) => peer::Fate::Refused,
-    };
-    let told = |outcome: walk::Outcome| peer::Outcome {
-        fate: fate(outcome.fate),
-        destination: outcome.destination,
-        masqueraded: outcome.masqueraded,
-    };
-    outcomes.into_keys().map(told).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
+use super::reason::Reason;
 use crate::model::EndpointAddr;
 
 /// More endpoints are counted and not named, but for those that one side alone has.
@@ -39,6 +40,8 @@ pub(super) struct Difference {
     pub(super) kube_proxy: Side,
     /// What ferroproxy's would.
     pub(super) ferroproxy: Side,
+    /// Why, if that is known.
+    pub(super) reason: Option<Reason>,
 }
 
 /// What one side does.
@@ -52,33 +55,52 @@ pub(super) enum Side {
 
 /// Collects the differences of one frontend; those alike are told once.
 #[derive(Debug, Default)]
-pub(super) struct Collector(BTreeMap<(Side, Side), Vec<String>>);
+pub(super) struct Collector(BTreeMap<(Side, Side, Option<Reason>), Vec<String>>);
 
 impl Collector {
-    /// Keeps both answers if they differ.
-    pub(super) fn compare(&mut self, from: impl FnOnce() -> String, kube_proxy: Side, ferroproxy: Side) {
+    /// Keeps both answers if they differ; with the reason, if there is one.
+    pub(super) fn compare(
+        &mut self,
+        from: impl FnOnce() -> String,
+        (kube_proxy, ferroproxy): (Side, Side),
+        reason: impl FnOnce(&Side, &Side) -> Option<Reason>,
+    ) {
         if kube_proxy != ferroproxy {
-            self.0.entry((kube_proxy, ferroproxy)).or_default().push(from());
+            let reason = reason(&kube_proxy, &ferroproxy);
+            self.0.entry((kube_proxy, ferroproxy, reason)).or_default().push(from());
         }
     }
 
     /// The differences of this frontend.
     pub(super) fn finish(self, service: Option<&str>, frontend: &str) -> impl Iterator<Item = Difference> {
         let (service, frontend) = (service.map(str::to_owned), frontend.to_owned());
-        self.0.into_iter().map(move |((kube_proxy, ferroproxy), from)| Difference {
+        self.0.into_iter().map(move |((kube_proxy, ferroproxy, reason), from)| Difference {
             service: service.clone(),
             frontend: frontend.clone(),
             from,
             kube_proxy,
             ferroproxy,
+            reason,
         })
     }
 }
 
+impl Difference {
+    /// Whether it comes with the choice of another mode.
+    pub(super) fn is_of_mode(&self) -> bool {
+        self.reason.as_ref().is_some_and(|reason| reason.is_of_mode)
+    }
+}
+
 impl Report {
+    /// How many differences count.
+    pub(super) fn counted(&self) -> usize {
+        self.differences.iter().filter(|difference| !difference.is_of_mode()).count()
+    }
+
     /// Whether both decide alike, as far as was asked.
     pub(super) fn is_same(&self) -> bool {
-        self.differences.is_empty() && self.unread.is_empty()
+        self.counted() == 0 && self.unread.is_empty()
     }
 
     /// For people.
@@ -101,19 +123,31 @@ impl Report {
             }
             line(&mut out, 4, &format!("kube-proxy: {}", words(theirs, ours)));
             line(&mut out, 4, &format!("ferroproxy: {}", words(ours, theirs)));
+            if let Some(reason) = &difference.reason {
+                let what = if reason.is_of_mode { "the modes differ" } else { "why" };
+                line(&mut out, 4, &format!("{what}: {}", reason.text));
+            }
         }
         for unread in &self.unread {
             line(&mut out, 0, &format!("not judged: {unread}"));
         }
-        let verdict = match (self.differences.len(), self.unread.len()) {
+        let (rules, frontends, questions) = (self.rules.join(", "), self.frontends, self.questions);
+        let verdict = self.verdict();
+        line(&mut out, 0, &format!("{verdict}: {frontends} frontends, {questions} packets asked about; {rules}"));
+        out
+    }
+
+    fn verdict(&self) -> String {
+        let verdict = match (self.counted(), self.unread.len()) {
             (0, 0) => "the same".to_owned(),
             (0, unread) => format!("the same as far as it could be judged ({unread} could not)"),
             (1, _) => "1 difference".to_owned(),
             (differences, _) => format!("{differences} differences"),
         };
-        let (rules, frontends, questions) = (self.rules.join(", "), self.frontends, self.questions);
-        line(&mut out, 0, &format!("{verdict}: {frontends} frontends, {questions} packets asked about; {rules}"));
-        out
+        match self.differences.len() - self.counted() {
+            0 => verdict,
+            of_modes => format!("{verdict}, apart from what the modes differ in ({of_modes})"),
+        }
     }
 
     /// For programs.
@@ -135,6 +169,8 @@ impl Report {
                 "from": difference.from,
                 "kubeProxy": side(&difference.kube_proxy),
                 "ferroproxy": side(&difference.ferroproxy),
+                "why": difference.reason.as_ref().map(|reason| &reason.text),
+                "ofMode": difference.is_of_mode(),
             })
         };
         json!({
@@ -219,9 +255,10 @@ mod tests {
     #[test]
     fn answers_that_differ_alike_are_told_once() {
         let mut collector = Collector::default();
-        collector.compare(|| "a pod".to_owned(), to(1..2, |_| false), Side::Answer(Answer::Refused));
-        collector.compare(|| "outside".to_owned(), to(1..2, |_| false), Side::Answer(Answer::Refused));
-        collector.compare(|| "the node".to_owned(), to(1..2, |_| true), to(1..2, |_| true));
+        let refused = || (to(1..2, |_| false), Side::Answer(Answer::Refused));
+        collector.compare(|| "a pod".to_owned(), refused(), |_, _| None);
+        collector.compare(|| "outside".to_owned(), refused(), |_, _| None);
+        collector.compare(|| "the node".to_owned(), (to(1..2, |_| true), to(1..2, |_| true)), |_, _| None);
         let differences = collector.finish(Some("ns/web"), "10.96.0.1:80/tcp").collect();
         let report =
             Report { rules: vec!["rules".to_owned()], frontends: 1, questions: 3, differences, unread: Vec::new() };
@@ -231,5 +268,18 @@ mod tests {
              1 difference: 1 frontends, 3 packets asked about; rules\n"
         );
         assert!(!report.is_same());
+    }
+
+    #[test]
+    fn what_the_modes_differ_in_is_told_and_counts_for_nothing() {
+        let reason = Reason { text: "because".to_owned(), is_of_mode: true };
+        let sides = (Side::Answer(Answer::Dropped), Side::Answer(Answer::LeftAlone));
+        let mut collector = Collector::default();
+        collector.compare(|| "a pod".to_owned(), sides, |_, _| Some(reason));
+        let differences = collector.finish(None, "a cluster IP that no Service has").collect();
+        let report = Report { frontends: 1, questions: 1, differences, ..Report::default() };
+        assert!(report.is_same() && report.text().contains("    the modes differ: because\n"), "{}", report.text());
+        assert!(report.text().contains("the same, apart from what the modes differ in (1): "), "{}", report.text());
+        assert_eq!((&report.json()["same"], &report.json()["differences"][0]["ofMode"]), (&true.into(), &true.into()));
     }
 }

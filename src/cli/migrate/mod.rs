@@ -3,7 +3,9 @@
 mod answer;
 mod check;
 mod difference;
+mod misses;
 mod questions;
+mod reason;
 mod verify;
 
 pub(super) use check::check;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::cli::explain::question::{around, cluster_network, external, interface, node, pod, pods};
-use crate::compile::Compiler;
+use crate::cli::planned::Planned;
 use crate::compile::claims;
 use crate::compile::walk::Environment;
 use crate::model::{Config, Family, Service, ServicePortName};
@@ -14,7 +14,7 @@ use crate::peer::{Frontend, Left, Packet};
 use crate::state::Snapshot;
 
 /// So many addresses of a network are looked at for one that nobody has.
-const FEW: usize = 1024;
+pub(super) const FEW: usize = 1024;
 /// Of a frontend's permitted sources so many are asked for.
 const MOST_SOURCES: usize = 16;
 
@@ -31,7 +31,7 @@ pub(super) struct Question {
 pub(super) struct Scene<'a> {
     pub(super) config: &'a Config,
     pub(super) snapshot: &'a Snapshot,
-    pub(super) compiler: &'a Compiler,
+    pub(super) planned: &'a Planned,
     pub(super) around: Environment,
     /// Endpoints on this node that are not the node itself.
     pods: BTreeSet<IpAddr>,
@@ -55,10 +55,10 @@ pub(super) struct Known<'a> {
 }
 
 impl<'a> Scene<'a> {
-    pub(super) fn new(config: &'a Config, snapshot: &'a Snapshot, compiler: &'a Compiler) -> Scene<'a> {
+    pub(super) fn new(config: &'a Config, snapshot: &'a Snapshot, planned: &'a Planned) -> Scene<'a> {
         let slices = snapshot.services.values().flat_map(|entry| entry.slices.values());
         let endpoints = slices.flat_map(|slice| &slice.endpoints).map(|endpoint| endpoint.address).collect();
-        Scene { config, snapshot, compiler, around: around(config, snapshot), pods: pods(config, snapshot), endpoints }
+        Scene { config, snapshot, planned, around: around(config, snapshot), pods: pods(config, snapshot), endpoints }
     }
 
     /// The frontends ferroproxy would serve in a family.
@@ -69,7 +69,7 @@ impl<'a> Scene<'a> {
             for (frontend, port) in claimed(service, family) {
                 let claim =
                     claims::Frontend { family, ip: frontend.ip, protocol: frontend.protocol, port: frontend.port };
-                if self.compiler.owner_of(&claim) == Some(&service.name) {
+                if self.planned.owner_of(&claim) == Some(&service.name) {
                     let name = ServicePortName { service: service.name.clone(), port };
                     found.entry(frontend).or_insert(Known { name: Some(name.to_string()), service: Some(service) });
                 }
@@ -205,7 +205,7 @@ fn first(net: IpNet) -> impl Iterator<Item = IpAddr> {
 }
 
 /// Addresses of a network, from the last but one back.
-fn last(net: IpNet) -> impl Iterator<Item = IpAddr> {
+pub(super) fn last(net: IpNet) -> impl Iterator<Item = IpAddr> {
     let back = move |by: usize| match net.broadcast() {
         IpAddr::V4(ip) => ip.to_bits().checked_sub(by as u32).map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits))),
         IpAddr::V6(ip) => ip.to_bits().checked_sub(by as u128).map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits))),

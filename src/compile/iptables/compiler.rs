@@ -71,6 +71,11 @@ impl IptablesCompiler {
         self.services.len()
     }
 
+    /// The service that owns a frontend.
+    pub fn owner_of(&self, frontend: &Frontend) -> Option<&ObjectName> {
+        self.claims.owner(frontend).map(|name| &name.service)
+    }
+
     /// How many endpoint chains there are in a family.
     pub fn endpoint_count(&self, family: Family) -> usize {
         self.tally.get(family).endpoints

@@ -1,7 +1,7 @@
 //! What is in force, and what is to be done about it.
 
 use super::compiler::IptablesCompiler;
-use super::frame::{JUMPS, Jump};
+use super::frame::{JUMPS, Jump, MARK};
 use super::pending::{Existing, Measure, Pending};
 use super::restore::{Body, Restore, TableRestore, lines, tables};
 use super::rule::canonical;
@@ -75,6 +75,13 @@ pub fn removal(existing: &Existing) -> Vec<TableRestore> {
         rules.is_some_and(|rules| rules.iter().any(|rule| canonical(rule) == canonical(&jump.rule())))
     };
     tables(ours, std::iter::empty(), JUMPS.into_iter().filter(|jump| jump.is_ours() && there(jump)))
+}
+
+/// The mark alone is to go: the chains are somebody else's by now.
+pub fn unmark() -> TableRestore {
+    let mut told = TableRestore::new(Table::Mangle);
+    told.chains.insert(MARK.into(), None);
+    told
 }
 
 /// Whether rules as `iptables-save` tells them are those of a body.

@@ -18,7 +18,7 @@ mod wanted;
 
 pub use compiler::{Contribution, IptablesCompiler};
 pub use frame::{CANARY, JUMPS, Jump, MARK, is_ours};
-pub use learning::removal;
+pub use learning::{removal, unmark};
 pub use pending::{Existing, Measure};
 pub use restore::{Restore, TableRestore};
 pub use rule::{canonical, words};

@@ -75,7 +75,7 @@ fn affinity_from(save: &Save, chain: &str, depth: usize) -> Option<u64> {
 }
 
 /// What a rule with protocol and port is about: an address that stands alone, or any of the node's.
-fn frontend(rule: &Rule, family: Family) -> Option<Frontend> {
+pub(super) fn frontend(rule: &Rule, family: Family) -> Option<Frontend> {
     let (mut ip, mut protocol, mut port) = (None, None, None);
     for condition in &rule.matches {
         match condition {

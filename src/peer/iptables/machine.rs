@@ -1,18 +1,41 @@
 //! Runs a packet through chains of `iptables-save`.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use super::chains::is_jump_of_kube_proxy;
+use super::frontends::frontend;
 use super::parse::Save;
 use super::rule::{Match, Rule, Target};
 use crate::peer::draws::Draws;
-use crate::peer::packet::{Fate, Unread};
-use crate::peer::way::{Flow, Hook, Rules, Stage};
+use crate::peer::packet::{Fate, Outcome, Packet, Step, Unread, Walk};
+use crate::peer::way::{Flow, Hook, Rules, Stage, outcomes, walks};
 
 /// Chains call each other no deeper in any rules that load.
 const DEEPEST: usize = 32;
 
-/// kube-proxy's own rules: of the built-in chains nothing counts but the jumps to its own.
+/// The rules of a proxy, kube-proxy's or ferroproxy's: of the kernel's built-in chains nothing counts but the jumps to its own.
 #[derive(Clone, Debug)]
 pub struct Own(pub Save);
+
+impl Own {
+    /// Everything that can become of a packet on a node with these addresses.
+    ///
+    /// # Errors
+    /// [`Unread`] when it meets a rule that cannot be judged.
+    pub fn outcomes(&self, packet: &Packet, local: &BTreeSet<IpAddr>) -> Result<BTreeSet<Outcome>, Unread> {
+        outcomes(self, packet, local)
+    }
+
+    /// One walk for each combination of random draws, with what the packet met, on a node with these addresses. First that of a packet for
+    /// which every draw is a hit.
+    ///
+    /// # Errors
+    /// [`Unread`] when it meets a rule that cannot be judged.
+    pub fn walks(&self, packet: &Packet, local: &BTreeSet<IpAddr>) -> Result<Vec<Walk>, Unread> {
+        walks(self, packet, local, true)
+    }
+}
 
 impl Rules for Own {
     fn stages(&self, hook: Hook) -> Vec<Stage<'_>> {
@@ -65,10 +88,11 @@ impl<'a> Machine<'a, '_, '_> {
         let Some(chain) = save.chain(self.table, name) else { return Ok(None) };
         let is_built_in = chain.policy.is_some();
         // No rule but the last that is passed rewrites the destination.
-        for rule in chain.candidates(self.flow.packet.destination, self.flow.packet.port) {
+        for (number, rule) in chain.candidates(self.flow.packet.destination, self.flow.packet.port) {
             if (is_built_in && !self.counts(name, rule)) || !self.all_hold(name, rule)? {
                 continue;
             }
+            let met = self.note(name, number, rule);
             match &rule.target {
                 Target::Return => return Ok(None),
                 Target::Goto(next) => return self.chain(next, depth + 1),
@@ -78,8 +102,28 @@ impl<'a> Machine<'a, '_, '_> {
                     }
                 }
             }
+            // A chain from which it came back as it went matters to nobody.
+            if rule.target.chain().is_some() && self.flow.steps.len() == met {
+                self.flow.steps.pop();
+            }
         }
         Ok(None)
+    }
+
+    /// Notes a rule that matched. Answers how many are noted.
+    fn note(&mut self, chain: &str, number: usize, rule: &Rule) -> usize {
+        if !self.flow.is_recorded {
+            return 0;
+        }
+        self.flow.steps.push(Step {
+            hook: self.flow.hook.name(),
+            table: self.table.to_owned(),
+            chain: chain.to_owned(),
+            number: number + 1,
+            rule: rule.text.clone(),
+            frontend: frontend(rule, self.flow.packet.family()),
+        });
+        self.flow.steps.len()
     }
 
     fn counts(&self, chain: &str, rule: &Rule) -> bool {

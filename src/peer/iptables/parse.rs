@@ -49,13 +49,20 @@ impl Chain {
         self.rules.push(rule);
     }
 
-    /// The rules that may match a packet to this address and port, in order.
-    pub(super) fn candidates(&self, address: IpAddr, port: u16) -> impl Iterator<Item = &Rule> {
+    /// Puts rules before all others, each before those that came earlier.
+    fn put_in_front(&mut self, rules: Vec<Rule>) {
+        let after = std::mem::take(&mut self.rules);
+        self.index = Index::default();
+        rules.into_iter().rev().chain(after).for_each(|rule| self.push(rule));
+    }
+
+    /// The rules that may match a packet to this address and port, in order, with their numbers from 0.
+    pub(super) fn candidates(&self, address: IpAddr, port: u16) -> impl Iterator<Item = (usize, &Rule)> {
         let Index { by_address, by_port, others } = &self.index;
         let exact = by_address.get(&address).into_iter().chain(by_port.get(&port)).flatten();
         let mut numbers: Vec<usize> = exact.chain(others).copied().collect();
         numbers.sort_unstable();
-        numbers.into_iter().filter_map(|number| self.rules.get(number))
+        numbers.into_iter().filter_map(|number| Some((number, self.rules.get(number)?)))
     }
 }
 
@@ -95,9 +102,13 @@ impl Save {
 }
 
 /// Reads it. Comments and counters are left out; lines of no known form too.
+///
+/// What `iptables-restore` is told on an empty node is read as well, rules put in front (`-I`) among it. Built-in chains are not declared
+/// there: all of their rules are the writer's own.
 pub fn parse(text: &str) -> Save {
     let mut save = Save::default();
     let mut table = String::new();
+    let mut fronts = BTreeMap::<(String, String), Vec<Rule>>::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('*') {
             table = name.trim().to_owned();
@@ -112,7 +123,12 @@ pub fn parse(text: &str) -> Save {
         {
             let chains = save.tables.entry(table.clone()).or_default();
             chains.entry(chain.to_owned()).or_default().push(rule(text.trim_end()));
+        } else if let Some((chain, text)) = line.strip_prefix("-I ").and_then(|rest| rest.split_once(' ')) {
+            fronts.entry((table.clone(), chain.to_owned())).or_default().push(rule(text));
         }
+    }
+    for ((table, chain), rules) in fronts {
+        save.tables.entry(table).or_default().entry(chain).or_default().put_in_front(rules);
     }
     save
 }
@@ -142,9 +158,22 @@ mod tests {
         let save = parse(&format!("*nat\n:X - [0:0]\n{text}COMMIT\n"));
         let tried = |last: u8, port| {
             let rules = save.chain("nat", "X").unwrap().candidates([10, 0, 0, last].into(), port);
-            rules.map(|rule| rule.target.chain().unwrap_or_default().to_owned()).collect::<Vec<_>>().concat()
+            rules.map(|(_, rule)| rule.target.chain().unwrap_or_default().to_owned()).collect::<Vec<_>>().concat()
         };
         assert_eq!([tried(1, 80), tried(1, 81), tried(2, 80)], ["acde", "abcde", "cde"]);
+    }
+
+    #[test]
+    fn what_is_put_in_front_stands_before_what_was_there_and_the_last_first() {
+        let save = parse("*nat\n:X - [0:0]\n-A OUTPUT -j c\n-I OUTPUT -j b\n-I OUTPUT -d 10.0.0.1/32 -j a\nCOMMIT\n");
+        let chain = save.chain("nat", "OUTPUT").unwrap();
+        let tried = |last: u8| {
+            let rules = chain.candidates([10, 0, 0, last].into(), 80);
+            rules.map(|(number, rule)| (number, rule.target.chain().unwrap_or_default())).collect::<Vec<_>>()
+        };
+        assert_eq!(tried(1), [(0, "a"), (1, "b"), (2, "c")]);
+        assert_eq!(tried(2), [(1, "b"), (2, "c")]);
+        assert_eq!(chain.policy, None);
     }
 
     #[test]

@@ -1,11 +1,7 @@
-use std::collections::BTreeSet;
-use std::net::IpAddr;
-
 use super::*;
 use crate::model::{Family, Protocol};
 use crate::peer::iptables::{admitted, frontends, local_networks, parse, stickiness};
-use crate::peer::packet::{Frontend, Outcome, Packet};
-use crate::peer::way::outcomes;
+use crate::peer::packet::Frontend;
 
 /// Written by hand, as kube-proxy 1.36 lays it out: `shop/web` with a cluster IP, a node port under policy Local and a guarded load-balancer IP,
 /// two endpoints of which one is on the node; `shop/idle` without endpoints.
@@ -70,17 +66,21 @@ COMMIT
 
 const NODE: [u8; 4] = [192, 0, 2, 10];
 
-fn ask(source: [u8; 4], to: ([u8; 4], u16)) -> Vec<String> {
-    let packet = Packet {
+fn packet(source: [u8; 4], to: ([u8; 4], u16)) -> Packet {
+    Packet {
         source: source.into(),
         destination: to.0.into(),
         protocol: Protocol::Tcp,
         port: to.1,
         interface: Some("eth0".to_owned()),
         from_node: source == NODE,
-    };
+    }
+}
+
+fn ask(source: [u8; 4], to: ([u8; 4], u16)) -> Vec<String> {
+    let packet = packet(source, to);
     let local = BTreeSet::from([IpAddr::from(NODE)]);
-    let all = outcomes(&Own(parse(RULES)), &packet, &local).unwrap();
+    let all = Own(parse(RULES)).outcomes(&packet, &local).unwrap();
     let text = |Outcome { fate, destination, masqueraded }: Outcome| match fate {
         Fate::Delivered => format!("{destination}{}", if masqueraded { " masqueraded" } else { "" }),
         other => format!("{other:?}"),
@@ -116,6 +116,28 @@ fn source_ranges_and_missing_endpoints_are_judged_in_the_filter_table() {
     assert_eq!(ask(OUTSIDE, ([10, 96, 0, 80], 81)), ["10.96.0.80:81"], "no frontend");
 }
 
+/// The rules of the first walk, as `hook table chain rule`.
+fn met(source: [u8; 4], to: ([u8; 4], u16)) -> Vec<String> {
+    let walks = Own(parse(RULES)).walks(&packet(source, to), &BTreeSet::from([IpAddr::from(NODE)])).unwrap();
+    let told = |step: &Step| format!("{} {} {} {}", step.hook, step.table, step.chain, step.number);
+    walks[0].steps.iter().map(told).collect()
+}
+
+#[test]
+fn a_walk_notes_the_rules_something_came_of() {
+    let walked = met(OUTSIDE, VIP);
+    let nat = ["prerouting nat PREROUTING 1", "prerouting nat KUBE-SERVICES 1", "prerouting nat KUBE-SVC-WEB 1"];
+    let mark = ["prerouting nat KUBE-MARK-MASQ 1", "prerouting nat KUBE-SVC-WEB 3", "prerouting nat KUBE-SEP-A 2"];
+    let after =
+        ["POSTROUTING 1", "KUBE-POSTROUTING 2", "KUBE-POSTROUTING 3"].map(|rule| format!("postrouting nat {rule}"));
+    // Nothing came of the jumps in the filter table.
+    let all: Vec<String> = nat.into_iter().chain(mark).map(str::to_owned).chain(after).collect();
+    assert_eq!(walked, all);
+    let dropped = met(OUTSIDE, GUARDED);
+    let last = ["forward filter FORWARD 1", "forward filter KUBE-PROXY-FIREWALL 1"];
+    assert_eq!(dropped[dropped.len() - 2..], last.map(str::to_owned));
+}
+
 #[test]
 fn frontends_names_ranges_networks_and_stickiness_are_read() {
     let save = parse(RULES);
@@ -148,6 +170,6 @@ fn a_rule_of_its_own_that_is_not_understood_is_an_error() {
         interface: None,
         from_node: false,
     };
-    let error = outcomes(&Own(parse(&text)), &packet, &BTreeSet::new()).unwrap_err();
+    let error = Own(parse(&text)).outcomes(&packet, &BTreeSet::new()).unwrap_err();
     assert_eq!(error.chain, "KUBE-SERVICES");
 }
