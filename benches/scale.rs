@@ -16,6 +16,10 @@ mod cluster;
 mod curves;
 #[path = "support/figures.rs"]
 mod figures;
+#[path = "support/first.rs"]
+mod first;
+#[path = "support/flows.rs"]
+mod flows;
 #[path = "support/growth.rs"]
 mod growth;
 #[path = "support/kernel.rs"]

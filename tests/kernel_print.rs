@@ -290,7 +290,8 @@ fn matches(family: Family) -> Vec<Rule> {
         Rule::new([Stmt::InSet([&[saddr], &frontend[..]].concat(), Is::In, "hairpin".into()), Stmt::WasDnated]),
         Rule::new([Stmt::InSet(vec![Field::Random(16), Field::Mark, Field::Sport], Is::In, "marks".into())]),
         Rule::new([Stmt::InSet(vec![Field::L4Proto], Is::NotIn, "protocols".into())]),
-        Rule::new([Stmt::DestinationIsLocal, Stmt::Vmap(frontend[1..].to_vec(), "nodeports".into())]),
+        Rule::new([Stmt::DestinationIsLocal(Is::NotIn)]),
+        Rule::new([Stmt::DestinationIsLocal(Is::In), Stmt::Vmap(frontend[1..].to_vec(), "nodeports".into())]),
         Rule::new([Stmt::Vmap(frontend.clone(), "services".into())]),
     ];
     for is in [Is::In, Is::NotIn] {

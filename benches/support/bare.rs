@@ -4,15 +4,22 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
+use http::HeaderValue;
+use http::header::ACCEPT;
 use http_body_util::BodyExt;
 use kube::Client;
+use kube::core::Request;
 use kube::core::params::{ListParams, WatchParams};
-use kube::core::{Request, WatchEvent};
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+use tokio_util::io::StreamReader;
 
 use crate::figures::median;
 
 const SERVICES: &str = "/api/v1/services";
 const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
+/// As ferroproxy asks.
+const LIST: HeaderValue = HeaderValue::from_static("application/vnd.kubernetes.protobuf");
+const WATCH: HeaderValue = HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch");
 
 /// A client of the API server that a kubeconfig names.
 pub struct Bare {
@@ -47,6 +54,12 @@ impl Bare {
         }));
     }
 
+    /// Reads one object.
+    pub fn get(&self, path: &str) -> serde_json::Value {
+        let request = http::Request::get(path).body(Vec::new()).expect("a request");
+        self.runtime.block_on(self.client.request(request)).expect("an object")
+    }
+
     /// The server's address, where the kubeconfig names one.
     pub fn server(&self) -> Option<std::net::SocketAddr> {
         self.server
@@ -61,7 +74,8 @@ impl Bare {
         let begun = Instant::now();
         let list = |path: &str| {
             let params = ListParams { resource_version: Some("0".to_owned()), ..ListParams::default() };
-            let request = Request::new(path).list(&params).expect("a request");
+            let mut request = Request::new(path).list(&params).expect("a request");
+            request.headers_mut().insert(ACCEPT, LIST);
             let client = self.client.clone();
             async move {
                 let stream = client.send(request.map(Into::into)).await.expect("an answer").into_body();
@@ -74,19 +88,20 @@ impl Bare {
         begun.elapsed()
     }
 
-    /// Watches the slices from now on: when each event arrived.
+    /// Watches the slices from now on: when each event had arrived, whole and unread.
     pub fn watch(&self) -> Receiver<Instant> {
         let (sender, receiver) = channel();
         let client = self.client.clone();
         let version = self.runtime.block_on(version(&client));
         self.runtime.spawn(async move {
-            let request = Request::new(SLICES).watch(&WatchParams::default(), &version).expect("a request");
-            let events = client.request_events::<kube::core::DynamicObject>(request).await.expect("a watch");
-            let mut events = events.boxed();
-            while let Some(event) = events.next().await {
-                if matches!(event, Ok(WatchEvent::Added(_) | WatchEvent::Modified(_)))
-                    && sender.send(Instant::now()).is_err()
-                {
+            let params = WatchParams { bookmarks: false, ..WatchParams::default() };
+            let mut request = Request::new(SLICES).watch(&params, &version).expect("a request");
+            request.headers_mut().insert(ACCEPT, WATCH);
+            let body = client.send(request.map(Into::into)).await.expect("a watch").into_body();
+            let reader = StreamReader::new(body.into_data_stream().map_err(std::io::Error::other));
+            let mut frames = FramedRead::new(reader, LengthDelimitedCodec::new());
+            while let Some(Ok(_)) = frames.next().await {
+                if sender.send(Instant::now()).is_err() {
                     return;
                 }
             }

@@ -128,10 +128,10 @@ impl Stopwatch {
     }
 }
 
-/// Processor time of this thread so far, as fine as the scheduler keeps it (a tick at worst).
+/// Processor time of this thread so far.
 fn on_cpu() -> Duration {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(told.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or_default())
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
 }
 
 /// The shortest one.

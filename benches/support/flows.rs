@@ -1,4 +1,4 @@
-//! New UDP flows, made as fast as one thread can: each from a client of its own, or from clients that came before.
+//! New flows of UDP or TCP, made as fast as one thread can: each from a client of its own, or from clients that came before.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::Command;
@@ -18,7 +18,15 @@ impl Sender {
 
     /// Sends the first packet of so many flows to `to`: flow n comes from client n and this source port. Answers the time of one.
     pub fn flows(&self, count: u32, source_port: u16, to: SocketAddrV4) -> Duration {
-        let mut packet = packet(source_port, to);
+        self.send(packet(source_port, to), count, to)
+    }
+
+    /// The same with the SYNs of TCP connections that are never answered.
+    pub fn syns(&self, count: u32, source_port: u16, to: SocketAddrV4) -> Duration {
+        self.send(syn(source_port, to), count, to)
+    }
+
+    fn send<const N: usize>(&self, mut packet: [u8; N], count: u32, to: SocketAddrV4) -> Duration {
         let begun = Instant::now();
         for n in 0..count {
             packet[12..16].copy_from_slice(&client(n).octets());
@@ -47,13 +55,26 @@ fn client(n: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(100, 64, 0, 1)) + n)
 }
 
-/// IP and UDP headers and two bytes; the kernel writes length and checksum of the first (`ip(7)`, IP_HDRINCL).
+/// IP and UDP headers and two bytes.
 fn packet(source_port: u16, to: SocketAddrV4) -> [u8; 30] {
-    let mut packet = [0; 30];
-    (packet[0], packet[8], packet[9]) = (0x45, 64, 17);
+    let mut packet = headed(17, source_port, to);
+    packet[24..26].copy_from_slice(&10u16.to_be_bytes());
+    packet
+}
+
+/// IP and TCP headers: SYN, no options. Checksums are looked at on the way in only.
+fn syn(source_port: u16, to: SocketAddrV4) -> [u8; 40] {
+    let mut packet = headed(6, source_port, to);
+    (packet[27], packet[32], packet[33], packet[34]) = (1, 5 << 4, 2, 0xff);
+    packet
+}
+
+/// The IP header and the ports; the kernel writes length and checksum of the first (`ip(7)`, IP_HDRINCL).
+fn headed<const N: usize>(protocol: u8, source_port: u16, to: SocketAddrV4) -> [u8; N] {
+    let mut packet = [0; N];
+    (packet[0], packet[8], packet[9]) = (0x45, 64, protocol);
     packet[16..20].copy_from_slice(&to.ip().octets());
     packet[20..22].copy_from_slice(&source_port.to_be_bytes());
     packet[22..24].copy_from_slice(&to.port().to_be_bytes());
-    packet[24..26].copy_from_slice(&10u16.to_be_bytes());
     packet
 }

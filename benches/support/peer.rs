@@ -3,7 +3,7 @@
 //! Runs where `FERROPROXY_TEST_KUBECONFIG` names a server and `KUBE_PROXY_BIN` the peer's binary. Makes a namespace of services there, and
 //! removes them.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::bare::Bare;
 use crate::figures::{Row, median, percentile};
+use crate::first::First;
 use crate::objects;
 use crate::process::field;
 use crate::support::daemon::{BINARY, namespace};
@@ -25,7 +26,7 @@ use crate::support::relay::hand_on;
 /// A first sync is over when nothing was committed for so long.
 const QUIET: Duration = Duration::from_secs(12);
 const PATIENCE: Duration = Duration::from_secs(240);
-const LOOK: Duration = Duration::from_micros(100);
+const LOOK: Duration = Duration::from_micros(50);
 /// Requests on their way at once while the server is filled.
 const AT_ONCE: usize = 16;
 
@@ -37,6 +38,7 @@ struct Figures {
     start: Duration,
     changes: Vec<Duration>,
     memory: u64,
+    first: First,
 }
 
 /// Both of them at one size; nothing where there is no server or no peer.
@@ -48,12 +50,12 @@ pub fn measure(services: usize, endpoints: usize) -> Vec<Row> {
     };
     let server = Server { bare: Bare::new(&kubeconfig) };
     server.fill(services, endpoints);
-    let lists = server.bare.lists();
+    let lists = server.beside(&kubeconfig, Bare::lists);
     let own = ["run", "--cluster-cidr=10.128.0.0/9"].map(str::to_owned);
     let ours = server.follow(BINARY, &own, &kubeconfig, endpoints, services, 1..201);
     let theirs: Vec<String> = KUBE_PROXY.split_whitespace().map(str::to_owned).collect();
     let theirs = server.follow(&peer, &theirs, &kubeconfig, endpoints, services, 50_001..50_006);
-    let watched = server.watched(services, endpoints);
+    let watched = server.beside(&kubeconfig, |bare| server.watched(bare, services, endpoints));
     server.clear();
     let label = format!("{services} x {endpoints}, a real API server");
     let at = |figures: &Figures, share: f64| percentile(&mut figures.changes.clone(), share);
@@ -68,6 +70,9 @@ pub fn measure(services: usize, endpoints: usize) -> Vec<Row> {
             .over(watched)
             .peer(at(&theirs, 0.99)),
         Row::mb(&label, "resident memory after that", ours.memory).peer_bytes(theirs.memory),
+        Row::us(&label, "first packet through a VIP, above conntrack alone", ours.first.vip()).peer(theirs.first.vip()),
+        Row::us(&label, "first packet of a direct flow, above conntrack alone", ours.first.direct())
+            .peer(theirs.first.direct()),
     ]
 }
 
@@ -118,9 +123,30 @@ impl Server {
         self.bare.send_all(request.into_iter(), 1);
     }
 
+    /// Measures with a client that is where the proxies are: in a namespace of its own, behind a relay.
+    fn beside<T: Send>(&self, kubeconfig: &str, measure: impl FnOnce(&Bare) -> T + Send) -> T {
+        let netns = self.namespace();
+        netns.enter(|| measure(&Bare::new(kubeconfig)))
+    }
+
+    fn namespace(&self) -> Netns {
+        let netns = namespace("peer");
+        let server = self.bare.server().filter(|server| server.ip().is_loopback());
+        server.into_iter().for_each(|server| relay(&netns, server));
+        netns
+    }
+
+    /// A service's address, and one of its endpoints.
+    fn addresses(&self, endpoints: usize) -> (Ipv4Addr, Ipv4Addr) {
+        let parsed = |address: &Value| address.as_str().and_then(|text| text.parse().ok()).expect("an address");
+        let service = self.bare.get(&format!("{}/svc-0", services_path()));
+        let slice = objects::slice(0, endpoints, 0);
+        (parsed(&service["spec"]["clusterIP"]), parsed(&slice["endpoints"][0]["addresses"][0]))
+    }
+
     /// A PUT until a bare watch hears of it, the median of some.
-    fn watched(&self, services: usize, endpoints: usize) -> Duration {
-        let events = self.bare.watch();
+    fn watched(&self, bare: &Bare, services: usize, endpoints: usize) -> Duration {
+        let events = bare.watch();
         let one = |round: usize| {
             let begun = Instant::now();
             self.put(services, endpoints, 100_000 + round);
@@ -139,12 +165,7 @@ impl Server {
         services: usize,
         rounds: Range<usize>,
     ) -> Figures {
-        let netns = namespace("peer");
-        self.bare
-            .server()
-            .filter(|server| server.ip().is_loopback())
-            .into_iter()
-            .for_each(|server| relay(&netns, server));
+        let netns = self.namespace();
         netns.enter(|| {
             let mut kernel = Netlink::open().expect("netlink");
             let begun = Instant::now();
@@ -157,14 +178,19 @@ impl Server {
             let changes = rounds.map(|round| {
                 let before = kernel.generation().expect("a generation");
                 let begun = Instant::now();
-                self.put(services, endpoints, round);
-                while kernel.generation().expect("a generation") == before {
-                    assert!(begun.elapsed() < PATIENCE, "no commit follows");
-                    std::thread::sleep(LOOK);
-                }
-                begun.elapsed()
+                // The commit may come before the answer to the PUT.
+                std::thread::scope(|scope| {
+                    scope.spawn(|| self.put(services, endpoints, round));
+                    while kernel.generation().expect("a generation") == before {
+                        assert!(begun.elapsed() < PATIENCE, "no commit follows");
+                        std::thread::sleep(LOOK);
+                    }
+                    begun.elapsed()
+                })
             });
-            Figures { start, changes: changes.collect(), memory: field(child.0.id(), "VmRSS") }
+            let (changes, memory) = (changes.collect(), field(child.0.id(), "VmRSS"));
+            let (vip, endpoint) = self.addresses(endpoints);
+            Figures { start, changes, memory, first: First::measure(&netns, vip, endpoint) }
         })
     }
 }

@@ -61,7 +61,7 @@ fn services(family: Family, settings: &Settings) -> Vec<Rule> {
     let node_ports = match settings.node_port_ips(family).is_none() {
         true => {
             let not_loopback = Stmt::Net(Field::Daddr(family), Is::NotIn, loopback(family));
-            Rule::new([Stmt::DestinationIsLocal, not_loopback, to_nodeports])
+            Rule::new([Stmt::DestinationIsLocal(Is::In), not_loopback, to_nodeports])
         }
         false => {
             let ours = Stmt::InSet(vec![Field::Daddr(family)], Is::In, SetId::NodePortIps.name());
@@ -104,12 +104,14 @@ fn reject() -> Vec<Rule> {
 
 /// What is to a service range and was no frontend. Addresses of the node itself are spared: a node-local cache binds a cluster IP.
 fn miss(family: Family) -> Vec<Rule> {
-    let destination = |set: SetId| Stmt::InSet(vec![Field::Daddr(family)], Is::In, set.name());
+    // The route is looked up last: it costs more than both sets, and nearly no packet comes so far.
+    let to = |set: SetId, verdict: Verdict| {
+        let destination = Stmt::InSet(vec![Field::Daddr(family)], Is::In, set.name());
+        Rule::new([destination, Stmt::DestinationIsLocal(Is::NotIn), Stmt::Verdict(verdict)])
+    };
     vec![
-        Rule::new([Stmt::DestinationIsLocal, Stmt::Verdict(Verdict::Return)]),
-        Rule::new([destination(SetId::ClusterIps), Stmt::Verdict(Verdict::Goto(REJECT.into()))])
-            .comment("other ports of active cluster IPs"),
-        Rule::new([destination(SetId::ServiceCidrs), Stmt::Verdict(Verdict::Drop)]).comment("unallocated cluster IPs"),
+        to(SetId::ClusterIps, Verdict::Goto(REJECT.into())).comment("other ports of active cluster IPs"),
+        to(SetId::ServiceCidrs, Verdict::Drop).comment("unallocated cluster IPs"),
     ]
 }
 

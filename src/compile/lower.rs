@@ -35,8 +35,8 @@ fn lower_stmt(stmt: &Stmt, family: Family, out: &mut Vec<Expr>) {
             out.extend([load(Field::L4Proto, FIRST), compare(CmpOp::Eq, vec![*number])]);
         }
         Stmt::InputInterface { name, prefix, is } => match_interface(name, *prefix, *is, out),
-        Stmt::SourceIsLocal => match_local(true, out),
-        Stmt::DestinationIsLocal => match_local(false, out),
+        Stmt::SourceIsLocal => match_local(true, Is::In, out),
+        Stmt::DestinationIsLocal(is) => match_local(false, *is, out),
         Stmt::WasDnated => match_bits(Expr::CtStatus { dreg: FIRST }, IPS_DST_NAT, out),
         Stmt::MarkHas(bits) => match_bits(load(Field::Mark, FIRST), *bits, out),
         Stmt::InSet(fields, is, set) => {
@@ -93,8 +93,8 @@ fn match_interface(name: &str, prefix: bool, is: Is, out: &mut Vec<Expr>) {
     out.extend([Expr::Meta { key: MetaKey::InputInterfaceName, dreg: FIRST }, compare(cmp_op(is), bytes)]);
 }
 
-fn match_local(source: bool, out: &mut Vec<Expr>) {
-    out.extend([Expr::FibType { source, dreg: FIRST }, compare(CmpOp::Eq, number(RTN_LOCAL))]);
+fn match_local(source: bool, is: Is, out: &mut Vec<Expr>) {
+    out.extend([Expr::FibType { source, dreg: FIRST }, compare(cmp_op(is), number(RTN_LOCAL))]);
 }
 
 fn match_bits(load: Expr, bits: u32, out: &mut Vec<Expr>) {

@@ -56,8 +56,8 @@ pub enum Stmt {
     },
     /// `fib saddr type local`.
     SourceIsLocal,
-    /// `fib daddr type local`.
-    DestinationIsLocal,
+    /// `fib daddr type local`, or `!= local`.
+    DestinationIsLocal(Is),
     /// `ct status dnat`.
     WasDnated,
     /// `meta mark & BITS != 0`.

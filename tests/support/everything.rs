@@ -228,7 +228,8 @@ fn prerouting(family: Family) -> Chain {
         vec![InSet(vec![daddr], Is::In, "service-cidrs".into()), Stmt::Verdict(Verdict::Drop)],
         vec![InSet(with_source, Is::In, "ranges".into())],
         vec![Vmap(key.clone(), "services".into())],
-        vec![DestinationIsLocal, Vmap(key[1..].to_vec(), "nodeports".into())],
+        vec![DestinationIsLocal(Is::NotIn)],
+        vec![DestinationIsLocal(Is::In), Vmap(key[1..].to_vec(), "nodeports".into())],
         vec![L4Proto(6), RejectTcpReset],
         vec![RejectPortUnreachable],
     ];

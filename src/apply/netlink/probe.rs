@@ -133,7 +133,7 @@ fn features(family: Family) -> Vec<Feature> {
         feature("nat chains at output", Output, &[]),
         feature("nat chains at postrouting", Postrouting, &[]),
         feature("dnat", Prerouting, &[Stmt::Dnat(unspecified(family), 1)]),
-        feature("fib address types", Prerouting, &[Stmt::DestinationIsLocal, Stmt::SourceIsLocal]),
+        feature("fib address types", Prerouting, &[Stmt::DestinationIsLocal(Is::In), Stmt::SourceIsLocal]),
         feature("ct status", Postrouting, &[Stmt::WasDnated]),
         feature(
             "meta mark and masquerade fully-random",

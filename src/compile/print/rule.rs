@@ -21,7 +21,7 @@ pub fn stmt_text(stmt: &Stmt, family: Family) -> String {
         Stmt::L4Proto(number) => format!("meta l4proto {}", protocol_text(*number)),
         Stmt::InputInterface { name, prefix, is } => format!("iifname {}{}", not(*is), interface_text(name, *prefix)),
         Stmt::SourceIsLocal => "fib saddr type local".into(),
-        Stmt::DestinationIsLocal => "fib daddr type local".into(),
+        Stmt::DestinationIsLocal(is) => format!("fib daddr type {}local", not(*is)),
         Stmt::WasDnated => "ct status dnat".into(),
         Stmt::MarkHas(bits) => format!("meta mark & {} != 0", mark_text(*bits)),
         Stmt::InSet(fields, is, set) => format!("{} {}@{set}", selectors(fields), not(*is)),
