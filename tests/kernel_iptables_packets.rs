@@ -179,3 +179,29 @@ fn a_node_passes_from_one_mode_to_the_other_and_back_and_no_connection_fails() {
     let tally = steady.stop().expect("it stops");
     assert_eq!(tally.failed(), 0, "{tally:?}");
 }
+
+#[test]
+fn a_service_that_gains_and_loses_its_endpoints_leaves_no_client_without_an_answer() {
+    if !netns::is_possible() {
+        return;
+    }
+    for variant in ["nft", "legacy"] {
+        let web = |n| service(n, "ports: [{name: t, port: 80}]\n");
+        // While one has endpoints the other has none, but at the beginning, so that either is refused alone and both change at once.
+        let scene = scene(variant, &[("web", web(1) + "\n---\n" + &web(2)), ("slices", slices(1, &[]))]);
+        let (pace, fronts) = (Duration::from_millis(1), ["10.96.0.1:80", "[fd00:10:96::1]:80", "10.96.0.2:80"]);
+        let ask = |from| fronts.map(|front| scene.lab.keep_asking(from, front, pace, AT_ONCE).expect("asks"));
+        let clients: Vec<_> = [Place::Pod(3), Place::Node].into_iter().flat_map(ask).collect();
+        for round in 0..12 {
+            let (one, other) = [(2, 0), (0, 2), (0, 0)][round % 3];
+            scene.write("slices", &(slices(1, &[0, 1][..one]) + "---\n" + &slices(2, &[0, 1][..other])));
+            scene.settle();
+        }
+        for client in clients {
+            let tally = client.stop().expect("it stops");
+            let refused = tally.failures.get(&Refusal::Refused).copied().unwrap_or_default();
+            assert!(tally.answered() > 0 && refused > 0, "{variant}: {tally}");
+            assert_eq!(tally.failed(), refused, "{variant}: somebody waited in vain: {tally}");
+        }
+    }
+}
