@@ -3,15 +3,15 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::cluster::Cluster;
 use support::kube_proxy::has_iptables;
-use support::lab::{Lab, Place};
+use support::lab::Lab;
 use support::netns;
+use support::real_kube_proxy::{KubeProxy, binary};
 use support::scene::{BINARY, CLUSTER_CIDR};
 
 /// A Service and slices for the first `pods` pods: the even ones on this node.
@@ -40,38 +40,6 @@ fn fill(cluster: &Cluster) {
     service(cluster, "guarded", &spec(json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ranges})), 2);
     let ingress = json!([{"ip": "198.18.0.7"}, {"ip": "2001:db8:2::7"}]);
     cluster.status(&["service", "guarded"], &json!({"loadBalancer": {"ingress": ingress}}));
-}
-
-/// A kube-proxy on the lab's node; killed when dropped.
-struct KubeProxy(Child);
-
-impl KubeProxy {
-    fn start(binary: &Path, lab: &Lab, cluster: &Cluster, mode: &str) -> KubeProxy {
-        let mut command = Command::new(binary);
-        command.arg(format!("--kubeconfig={}", cluster.kubeconfig().display()));
-        command.args([&format!("--proxy-mode={mode}"), &format!("--hostname-override={}", cluster.id())]);
-        command.args([
-            &format!("--cluster-cidr={CLUSTER_CIDR}"),
-            "--nodeport-addresses=primary",
-            "--iptables-localhost-nodeports=false",
-        ]);
-        command.args(["--conntrack-max-per-core=0", "--conntrack-min=0"]);
-        command.args(["--conntrack-tcp-timeout-established=0s", "--conntrack-tcp-timeout-close-wait=0s"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        KubeProxy(lab.space(Place::Node).run(|| command.spawn()).expect("entered").expect("kube-proxy starts"))
-    }
-
-    fn stop(mut self) {
-        self.0.kill().expect("killed");
-        self.0.wait().expect("ended");
-    }
-}
-
-impl Drop for KubeProxy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Asks until both decide alike: kube-proxy takes a moment.
@@ -114,15 +82,11 @@ fn a_real_kube_proxy_is_verified_and_cleaned_up_after() {
     if !netns::is_possible() {
         return;
     }
-    let Some(binary) = std::env::var_os("KUBE_PROXY_BIN") else {
-        eprintln!("\n*** NOT RUN: KUBE_PROXY_BIN names no kube-proxy ***\n");
-        return;
-    };
+    let Some(binary) = binary() else { return };
     let Some(cluster) = Cluster::new("migrate") else { return };
     fill(&cluster);
     let lab = Lab::new(1).expect("the lab stands");
     cluster.reach_from(&lab);
-    let binary = PathBuf::from(binary);
     verify_and_clean(&binary, &lab, &cluster, "nftables");
     if has_iptables() {
         verify_and_clean(&binary, &lab, &cluster, "iptables");

@@ -8,6 +8,7 @@ mod support;
 mod walking;
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use agreement::{PODS, assert_agreement, manifests_of_all};
@@ -178,4 +179,70 @@ fn a_node_passes_from_one_mode_to_the_other_and_back_and_no_connection_fails() {
     }
     let tally = steady.stop().expect("it stops");
     assert_eq!(tally.failed(), 0, "{tally:?}");
+}
+
+#[test]
+fn a_service_that_gains_and_loses_its_endpoints_leaves_no_client_without_an_answer() {
+    if !netns::is_possible() {
+        return;
+    }
+    for variant in ["nft", "legacy"] {
+        let web = |n| service(n, "ports: [{name: t, port: 80}]\n");
+        // While one has endpoints the other has none, but at the beginning, so that either is refused alone and both change at once.
+        let scene = scene(variant, &[("web", web(1) + "\n---\n" + &web(2)), ("slices", slices(1, &[]))]);
+        let (pace, fronts) = (Duration::from_millis(1), ["10.96.0.1:80", "[fd00:10:96::1]:80", "10.96.0.2:80"]);
+        let ask = |from| fronts.map(|front| scene.lab.keep_asking(from, front, pace, AT_ONCE).expect("asks"));
+        let clients: Vec<_> = [Place::Pod(3), Place::Node].into_iter().flat_map(ask).collect();
+        for round in 0..12 {
+            let (one, other) = [(2, 0), (0, 2), (0, 0)][round % 3];
+            scene.write("slices", &(slices(1, &[0, 1][..one]) + "---\n" + &slices(2, &[0, 1][..other])));
+            scene.settle();
+        }
+        for client in clients {
+            let tally = client.stop().expect("it stops");
+            let refused = tally.failures.get(&Refusal::Refused).copied().unwrap_or_default();
+            assert!(tally.answered() > 0 && refused > 0, "{variant}: {tally}");
+            assert_eq!(tally.failed(), refused, "{variant}: somebody waited in vain: {tally}");
+        }
+    }
+}
+
+/// Whether a connection from outside to a port of the node's address is accepted.
+fn is_open(scene: &Scene, ip: IpAddr, port: u16) -> bool {
+    let connect = || TcpStream::connect_timeout(&SocketAddr::new(ip, port), AT_ONCE).is_ok();
+    scene.lab.space(Place::Outside).run(connect).expect("entered")
+}
+
+#[test]
+fn health_check_ports_are_open_where_everything_else_to_the_node_is_dropped() {
+    if !netns::is_possible() {
+        return;
+    }
+    let more = "type: LoadBalancer\nexternalTrafficPolicy: Local\nhealthCheckNodePort: 31000\nports: [{name: t, port: 80, nodePort: 30080}]\n";
+    for variant in ["nft", "legacy"] {
+        let scene = scene(variant, &[("web", service(1, more)), ("slices", slices(1, &[0]))]);
+        let _other =
+            scene.lab.space(Place::Node).run(|| TcpListener::bind("[::]:31001")).expect("entered").expect("listens");
+        for ip in NODE {
+            scene.wait_for("the health check port", |scene| is_open(scene, ip, 31000));
+            assert!(is_open(&scene, ip, 31001), "{variant}");
+        }
+        // A node that lets nobody in but itself, and neighbours find out where it is.
+        for (program, icmp) in [("iptables", "icmp"), ("ip6tables", "ipv6-icmp")] {
+            let rules =
+                [&["-A", "INPUT", "-i", "lo", "-j", "ACCEPT"][..], &["-A", "INPUT", "-p", icmp, "-j", "ACCEPT"]];
+            for args in rules.into_iter().chain([&["-P", "INPUT", "DROP"][..]]) {
+                let output = scene.lab.run(&format!("{program}-{variant}"), args).expect("it runs");
+                assert!(output.status.success(), "{output:?}");
+            }
+        }
+        for ip in NODE {
+            assert!(!is_open(&scene, ip, 31001), "{variant}: {ip} lets nobody in");
+            assert!(is_open(&scene, ip, 31000), "{variant}: but to the health check");
+        }
+        // The rule goes with the Service.
+        scene.write("web", &service(1, "type: NodePort\nports: [{name: t, port: 80, nodePort: 30080}]\n"));
+        scene.settle();
+        assert!(!saved(&scene, variant, "filter").contains("31000"), "{variant}");
+    }
 }

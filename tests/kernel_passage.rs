@@ -106,3 +106,24 @@ fn by_iptables_nft_through_both_modes_and_back_no_connection_is_lost() {
 fn by_iptables_legacy_through_both_modes_and_back_no_connection_is_lost() {
     there_and_back(Style::IptablesLegacy);
 }
+
+#[test]
+fn beside_a_kube_proxy_with_rules_of_its_own_our_chains_go() {
+    if !netns::is_possible() || !has_iptables() {
+        return;
+    }
+    let mode = ["--proxy-mode", "iptables", "--cluster-cidr", CLUSTER_CIDR];
+    let mut scene = Scene::with_args(PODS, &[("web", service(1, PORTS)), ("slices", slices(1, &[0, 1]))], &mode);
+    scene.stop();
+    kube_proxy::write(&scene.lab, Style::Nftables, &[0, 1]);
+    let mut process = kube_proxy::process(&scene.lab, scene.dir.path());
+    scene.wait_for("kube-proxy to be seen", |scene| scene.ferroproxy(&["cleanup", "--kube-proxy"]).0 == Some(2));
+    let (code, text) = scene.ferroproxy(&["cleanup"]);
+    assert!(code == Some(0) && text.contains("removed the chains of iptables mode"), "{text}");
+    let ruleset = scene.lab.nft_ruleset().expect("nft lists");
+    assert!(ruleset.contains("table ip kube-proxy"), "{ruleset}");
+    let chains = kube_proxy::saved(&scene.lab, Style::IptablesNft, 0);
+    assert!(!chains.iter().any(|line| line.starts_with(":KUBE-S")), "{chains:?}");
+    process.kill().expect("killed");
+    process.wait().expect("ended");
+}

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use chains::{Recent, Rules};
 use ferroproxy::agent::plan_iptables;
 use ferroproxy::compile::walk::{self, Fate, Origin};
-use ferroproxy::model::{Config, Family, Protocol, ProxyMode};
+use ferroproxy::model::{Config, Family, PerFamily, Protocol, ProxyMode};
 use ferroproxy::peer;
 use ferroproxy::peer::iptables::{Own, parse};
 use laws::{Memory, agree, bit, stick};
@@ -61,17 +61,18 @@ proptest! {
     #[test]
     fn the_reader_of_kube_proxys_chains_understands_ours(
         world in chained(),
-        shots in proptest::collection::vec(shot(), 1..60),
+        shots in vec(shot(), 1..60),
     ) {
         let state = world.state();
         let told = plan_iptables(&world.config, state.snapshot(), &Family::ALL).0.render();
+        let text = |family| told.families.get(family).iter().map(ToString::to_string).collect::<String>();
+        let rules = PerFamily::from_fn(|family| Own(parse(&text(family))));
         let oracle = Oracle { config: &world.config, objects: state.snapshot(), around: &world.around };
         for shot in shots {
             let mut packet = world.send(&shot);
             packet.mark = 0;
             let Some(asked) = asked(&packet) else { continue };
-            let text: String = told.families.get(asked.family()).iter().map(ToString::to_string).collect();
-            let walked = Own(parse(&text)).outcomes(&asked, &world.around.local_addresses);
+            let walked = rules.get(asked.family()).outcomes(&asked, &world.around.local_addresses);
             let expected: BTreeSet<_> = oracle.outcomes(&packet).iter().map(said).collect();
             prop_assert_eq!(walked, Ok(expected), "{:?}", packet);
         }

@@ -15,9 +15,8 @@ use crate::apply::netlink::Netlink;
 use crate::apply::target::{Outcome, Target};
 use crate::apply::transaction::{Op, Transaction};
 use crate::compile::ruleset::TABLE;
-use crate::model::{Family, PerFamily};
-use crate::peer::nft::{Nft, TABLE as KUBE_PROXY};
-use crate::peer::process;
+use crate::model::PerFamily;
+use crate::peer::{self, process};
 
 pub(super) use kube_proxy::kube_proxy;
 
@@ -61,7 +60,9 @@ fn clean_chains(dry_run: bool) -> anyhow::Result<bool> {
     let taken_over = taken_over()?;
     let what = if taken_over.is_some() { "mark" } else { "chains" };
     if let Some(sign) = taken_over {
-        eprintln!("note: a kube-proxy runs here in iptables mode: {sign}. The chains are its own by now, and stay");
+        eprintln!(
+            "note: a kube-proxy runs here, and has no rules but those chains: {sign}. They are its own by now, and stay"
+        );
     }
     for variant in marked {
         let name = variant.name();
@@ -78,14 +79,9 @@ fn clean_chains(dry_run: bool) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// What speaks for a running kube-proxy that uses the classical chains: it has no table of its own.
+/// What speaks for a kube-proxy that runs on our chains: one runs, and no rules of its own are anywhere else.
 fn taken_over() -> anyhow::Result<Option<String>> {
     let Some(sign) = process::kube_proxy(Path::new("/")) else { return Ok(None) };
-    let mut nft = Nft::open().context("cannot look for kube-proxy's tables")?;
-    for family in Family::ALL {
-        if nft.has_table(family, KUBE_PROXY).context("cannot look for kube-proxy's tables")? {
-            return Ok(None);
-        }
-    }
-    Ok(Some(sign))
+    let elsewhere = peer::find().context("cannot look for kube-proxy's rules")?;
+    Ok(elsewhere.is_empty().then_some(sign))
 }

@@ -13,6 +13,7 @@ pub mod lab;
 pub mod manifests;
 pub mod netns;
 pub mod promql;
+pub mod real_kube_proxy;
 pub mod relay;
 pub mod scene;
 pub mod traffic;

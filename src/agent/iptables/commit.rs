@@ -89,8 +89,12 @@ impl<T: RestoreTarget> IptablesEngine<T> {
         let Some(compiler) = &self.compiler else { return Ok(FamilyOutcome::Unchanged) };
         let tables = compiler.restore_family(family);
         let outcome = if tables.is_empty() { FamilyOutcome::Unchanged } else { FamilyOutcome::Committed };
-        for table in &tables {
-            self.write_table(family, table, committed)?;
+        for (index, told) in tables.iter().enumerate() {
+            self.write_table(family, told, committed)?;
+            let is_told_again = tables[index + 1..].iter().any(|later| later.table == told.table);
+            if let (Some(compiler), false) = (&mut self.compiler, is_told_again) {
+                compiler.committed(family, told.table);
+            }
         }
         Ok(outcome)
     }
@@ -111,9 +115,6 @@ impl<T: RestoreTarget> IptablesEngine<T> {
             }
         }
         *self.figures.written.get_mut(family).entry(table.table.name()).or_default() += table.rules();
-        if let Some(compiler) = &mut self.compiler {
-            compiler.committed(family, table.table);
-        }
         Ok(())
     }
 

@@ -179,6 +179,10 @@ impl IptablesCompiler {
             tally.subtract(before.tally());
             for (table, chain) in before.shared_that_differ(&after) {
                 self.stir_shared(family, table, chain);
+                if table == Table::Filter {
+                    let (old, new) = (before.rules_in((table, chain)), after.rules_in((table, chain)));
+                    self.pending.get_mut(family).refusals.note(chain, &old, &new, str::to_owned);
+                }
             }
             let pending = self.pending.get_mut(family);
             let gone = before.own.keys().filter(|name| !after.own.contains_key(name.as_str()));
@@ -234,6 +238,11 @@ impl Brought {
     fn shared_that_differ(&self, other: &Brought) -> BTreeSet<(Table, &'static str)> {
         let all = self.lines.iter().chain(&other.lines).flat_map(Lines::chains);
         all.filter(|chain| self.in_chain(*chain) != other.in_chain(*chain)).collect()
+    }
+
+    fn rules_in(&self, chain: (Table, &'static str)) -> Vec<String> {
+        let all = self.in_chain(chain).into_iter().flat_map(|(by_address, by_node_port)| [by_address, by_node_port]);
+        all.flatten().flatten().map(ToString::to_string).collect()
     }
 
     fn in_chain(&self, chain: (Table, &'static str)) -> Vec<LinesOf<'_>> {

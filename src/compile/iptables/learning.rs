@@ -19,7 +19,14 @@ impl IptablesCompiler {
             match (same, *table == Table::Nat && names::is_of_a_service(name.as_str())) {
                 (true, _) => {}
                 (false, true) => drop(pending.own.insert(name.clone(), Some(body.clone()))),
-                (false, false) => drop(pending.shared.insert((*table, name.clone()))),
+                (false, false) => {
+                    if *table == Table::Filter {
+                        let rules: Vec<String> = rules_of(body).map(str::to_owned).collect();
+                        let there = there.map_or(&[][..], Vec::as_slice);
+                        pending.refusals.note(name.as_str(), there, &rules, canonical);
+                    }
+                    pending.shared.insert((*table, name.clone()));
+                }
             }
         }
         for (table, name) in existing.iter().flat_map(|(table, chains)| chains.keys().map(move |name| (*table, name))) {
@@ -53,7 +60,8 @@ impl IptablesCompiler {
         Restore { families: PerFamily::from_fn(|family| self.restore_family(family)) }
     }
 
-    /// What is pending in a family.
+    /// What is pending in a family, in the order in which it is to be brought into force. A table may stand there twice: it is as wanted after
+    /// the second time.
     pub fn restore_family(&self, family: Family) -> Vec<TableRestore> {
         let pending = self.pending.get(family);
         let own = pending.own.iter().map(|(name, body)| (Table::Nat, name.clone(), body.clone()));
@@ -61,7 +69,7 @@ impl IptablesCompiler {
         let shared = shared.map(|(table, name)| (*table, name.clone(), self.shared_body(family, *table, name)));
         // In their own order: each goes before those before it.
         let jumps = JUMPS.into_iter().filter(|jump| pending.jumps.contains(jump));
-        tables(own.chain(shared), jumps, pending.unjumped.iter().copied())
+        pending.refusals.order(tables(own.chain(shared), jumps, pending.unjumped.iter().copied()))
     }
 }
 
@@ -84,12 +92,13 @@ pub fn unmark() -> TableRestore {
     told
 }
 
+/// The rules of a body, without the chain's name.
+fn rules_of(body: &Body) -> impl Iterator<Item = &str> {
+    body.lines().map(|line| line.splitn(3, ' ').nth(2).unwrap_or_default())
+}
+
 /// Whether rules as `iptables-save` tells them are those of a body.
 fn is_same(rules: &[String], body: &Body) -> bool {
-    let said = |line: &str| line.splitn(3, ' ').nth(2).unwrap_or_default().to_owned();
-    let same = |(rule, line): (&String, &str)| {
-        let line = said(line);
-        *rule == line || canonical(rule) == canonical(&line)
-    };
-    rules.len() == lines(body) && rules.iter().zip(body.lines()).all(same)
+    let same = |(rule, line): (&String, &str)| rule == line || canonical(rule) == canonical(line);
+    rules.len() == lines(body) && rules.iter().zip(rules_of(body)).all(same)
 }

@@ -150,6 +150,39 @@ fn a_full_restore_writes_everything_and_removes_what_is_not_wanted() {
     assert!(!full.to_string().contains("-I "), "jumps that stand are not put again");
 }
 
+/// In which order tables are told of a change.
+fn order(compiler: &mut IptablesCompiler, change: impl IntoIterator<Item = PortRoutes>) -> Vec<Table> {
+    compiler.update(change.into_iter().map(contribution).collect());
+    let order = compiler.restore_family(Family::V4).iter().map(|told| told.table).collect();
+    settled(compiler);
+    order
+}
+
+#[test]
+fn a_refusal_comes_first_and_goes_last() {
+    let mut compiler = compiled([routes(1, &[1]), routes(2, &[])]);
+    compiler.learn(Family::V4, &Existing::new(), Measure::Difference);
+    settled(&mut compiler);
+    assert_eq!(order(&mut compiler, [routes(1, &[])]), [Table::Filter, Table::Nat], "no endpoint is left");
+    assert_eq!(order(&mut compiler, [routes(1, &[1])]), [Table::Nat, Table::Filter], "the first endpoint is there");
+    let both = [routes(1, &[]), routes(2, &[1])];
+    compiler.update(both.into_iter().map(contribution).collect());
+    let told = compiler.restore_family(Family::V4);
+    assert_eq!(told.iter().map(|told| told.table).collect::<Vec<_>>(), [Table::Filter, Table::Nat, Table::Filter]);
+    let refused = |told: &TableRestore| [1, 2].map(|n| told.to_string().contains(&format!("-d 10.96.0.{n}/32")));
+    assert_eq!((refused(&told[0]), refused(&told[2])), ([true, true], [true, false]), "both, until nat is right");
+    settled(&mut compiler);
+    // Nothing is remembered of what was.
+    assert_eq!(order(&mut compiler, [routes(1, &[1])]), [Table::Nat, Table::Filter]);
+    // What stands when a process starts counts alike.
+    let mut existing = Existing::new();
+    restore(&mut existing, &compiled([routes(1, &[])]).render().families.v4);
+    let mut next = compiled([routes(1, &[1])]);
+    next.learn(Family::V4, &existing, Measure::Difference);
+    let told: Vec<Table> = next.restore_family(Family::V4).iter().map(|told| told.table).collect();
+    assert_eq!(told, [Table::Nat, Table::Filter]);
+}
+
 #[test]
 fn in_a_large_cluster_endpoints_have_no_comments() {
     let large = (0..11u8).map(|n| PortRoutes {

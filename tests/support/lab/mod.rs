@@ -27,7 +27,7 @@ use std::time::Duration;
 
 pub use client::{Answer, Connection, Outcome, Refusal};
 pub use echo::Echo;
-pub use proxy::Proxy;
+pub use proxy::{HEALTHZ, METRICS, Proxy};
 pub use socket::Stream;
 pub use space::Space;
 pub use steady::{Steady, Tally};
