@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::chart::{objects, render, values};
-use support::manifests::{file, kustomize, one, path, program, word};
+use support::manifests::{file, kustomize, one, path, program, with_component, word};
 
 fn without<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     let mut rest: Vec<&Value> = objects.iter().filter(|object| object["kind"] != kind).collect();
@@ -48,6 +48,28 @@ fn with_kube_proxys_configmap_it_is_the_overlays() {
         let chart = objects(&values(&["kubeProxyConfigMap=kube-proxy", canary])).expect("rendered");
         assert_eq!(without(&chart, ""), without(&expected, ""), "{overlay}");
     }
+}
+
+#[test]
+fn surge_is_the_component() {
+    let Some(expected) = with_component("overlays/kubeadm", "components/surge") else { return };
+    let chart = objects(&values(&["kubeProxyConfigMap=kube-proxy", "surge=true"])).expect("rendered");
+    assert_eq!(without(&chart, ""), without(&expected, ""));
+    let daemonset = one(&expected, "DaemonSet");
+    let update = &daemonset["spec"]["updateStrategy"]["rollingUpdate"];
+    assert_eq!(update, &json!({"maxUnavailable": 0, "maxSurge": "10%"}));
+    let spec = &daemonset["spec"]["template"]["spec"];
+    let args = spec["containers"][0]["args"].as_array().expect("arguments");
+    assert!(
+        args.contains(&json!("--wait-for-turn=forever")) && args.contains(&json!("--proxy-mode=nftables")),
+        "{args:?}"
+    );
+    let ports = |list: &str| spec[list][0].get("ports").cloned();
+    assert_eq!(
+        (ports("containers"), ports("initContainers")),
+        (None, None),
+        "two pods of one node can have no port of it"
+    );
 }
 
 #[test]

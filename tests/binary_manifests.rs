@@ -14,7 +14,7 @@ use ferroproxy::model::{ApiConfig, Config, SourceConfig};
 use serde_json::Value;
 use support::daemon::{BINARY, Daemon, namespace, program as run_in};
 use support::fake_api::{FakeApi, Resource, Verb};
-use support::manifests::{check, file, kustomize, one, path, program, word, words};
+use support::manifests::{check, file, kustomize, one, path, program, with_component, word, words};
 use support::{chart, netns};
 use tempfile::TempDir;
 
@@ -303,5 +303,6 @@ fn a_real_api_server_accepts_them() {
     for overlay in OVERLAYS {
         accepted(kustomize(overlay).expect("kubectl is there"));
     }
+    accepted(with_component("overlays/canary", "components/surge").expect("kubectl is there"));
     accepted(chart::objects(&chart::values(&["apiServer=https://192.0.2.1:6443"])).expect("rendered"));
 }

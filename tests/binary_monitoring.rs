@@ -7,6 +7,7 @@ use std::fs;
 
 use serde_json::Value;
 use support::daemon::{Daemon, namespace};
+use support::kube_proxy::has_iptables;
 use support::manifests::{file, path, program, word};
 use support::netns;
 use support::promql::{scraped, series};
@@ -41,12 +42,33 @@ fn expressions() -> Vec<(String, String)> {
     all
 }
 
-fn scrape() -> BTreeMap<String, BTreeSet<String>> {
+/// What is served in this mode, once `until` is.
+fn scrape(mode: &str, until: &str) -> BTreeMap<String, BTreeSet<String>> {
     let netns = namespace("board");
     let demo = path("demo").to_string_lossy().into_owned();
-    let daemon = Daemon::start(&netns, &["run", "--manifests", &demo, "--hostname-override", "demo-node"]);
+    let args = ["run", "--manifests", &demo, "--hostname-override", "demo-node", "--count-connections"];
+    let daemon = Daemon::start(&netns, &[&args[..], &["--proxy-mode", mode]].concat());
     daemon.wait_ready();
-    scraped(&daemon.get(10249, "/metrics").1)
+    let metrics = || daemon.get(10249, "/metrics").1;
+    daemon.wait_for(until, || metrics().contains(until));
+    scraped(&metrics())
+}
+
+/// What is served in any mode that can run here.
+fn served() -> BTreeMap<String, BTreeSet<String>> {
+    let mut all = scrape("nftables", "ferroproxy_service_new_connections_total{");
+    if has_iptables() {
+        all.extend(scrape("iptables", "kubeproxy_sync_proxy_rules_iptables_total{"));
+    } else {
+        eprintln!("\n*** NOT RUN in part: no iptables here, its panels are not held against a scrape ***\n");
+    }
+    all
+}
+
+/// The labels an expression groups by.
+fn grouping(expression: &str) -> BTreeSet<&str> {
+    let lists = expression.split(" by (").skip(1).filter_map(|rest| rest.split(')').next());
+    lists.flat_map(|list| list.split(',')).map(str::trim).filter(|label| *label != "le").collect()
 }
 
 #[test]
@@ -63,19 +85,45 @@ fn every_series_and_label_asked_for_is_served() {
     if !netns::is_possible() {
         return;
     }
-    let served = scrape();
+    let served = served();
     let expressions = expressions();
     assert!(expressions.len() > 30, "alerts and panels are found");
     for (place, expression) in expressions {
         let asked = series(&expression);
         assert!(!asked.is_empty(), "{place} asks for nothing: {expression}");
         for (name, labels) in asked.iter().filter(|(name, _)| *name != "up") {
+            if name.contains("iptables") && !has_iptables() {
+                continue;
+            }
             let Some(known) = served.get(name) else { panic!("{place}: no series is called {name}") };
-            for label in labels.iter().filter(|label| !OF_THE_TARGET.contains(&label.as_str())) {
+            for label in labels
+                .iter()
+                .map(String::as_str)
+                .chain(grouping(&expression))
+                .filter(|label| !OF_THE_TARGET.contains(label))
+            {
                 assert!(known.contains(label), "{place}: {name} has no label {label}");
             }
         }
     }
+}
+
+/// What nobody draws, nobody sees: a metric is on the dashboard, or an alert speaks of it, or it is named here.
+#[test]
+fn every_metric_of_ours_is_drawn_or_alerted_upon() {
+    let asked: BTreeSet<String> =
+        expressions().iter().flat_map(|(_, expression)| series(expression)).map(|(name, _)| name).collect();
+    let reference = fs::read_to_string(path("../docs/metrics.md")).expect("readable");
+    let names = reference.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    // The one is a count behind seconds that are drawn; full and partial syncs are drawn apart; the last is for a leak hunt.
+    let elsewhere = [
+        "ferroproxy_iptables_lock_waits_total",
+        "kubeproxy_sync_proxy_rules_duration_seconds",
+        "process_virtual_memory_bytes",
+    ];
+    let is_asked = |name: &str| ["", "_bucket", "_count"].iter().any(|end| asked.contains(&format!("{name}{end}")));
+    let unseen: Vec<&str> = names.filter(|name| !is_asked(name) && !elsewhere.contains(name)).collect();
+    assert_eq!(unseen, [""; 0]);
 }
 
 #[test]

@@ -128,6 +128,8 @@ fn a_second_process_says_who_runs_and_ends_and_takes_over_when_the_first_one_doe
     second.wait_log("waiting for it to end");
     assert_eq!(second.ended().code(), Some(2), "{}", second.log());
     assert!(second.log().contains("stop it first"), "{}", second.log());
+    let mut at_once = place.run(&["--wait-for-turn=0s"]);
+    assert_eq!(at_once.ended().code(), Some(2), "{}", at_once.log());
     let third = place.run(&[]);
     third.wait_log("waiting for it to end");
     assert_eq!(first.stop().code(), Some(0));
@@ -136,6 +138,33 @@ fn a_second_process_says_who_runs_and_ends_and_takes_over_when_the_first_one_doe
     let manifests = place.manifests();
     let other = Daemon::start(&elsewhere, &["run", "--manifests", &manifests]);
     other.wait_ready();
+}
+
+/// What an update with maxSurge does to a node: the new pod runs beside the old one, then the old one is told to stop.
+#[test]
+fn one_that_waits_for_ever_takes_over_when_the_other_ends_and_stops_when_told_to() {
+    for more in [&[][..], &["--own-tables"]] {
+        let Some(place) = Place::new() else { return };
+        let first = place.run(more);
+        first.wait_ready();
+        let before = place.netns.nft_list();
+        let args = [&["--wait-for-turn=forever"], more].concat();
+        let mut impatient = place.run(&args);
+        impatient.wait_log("waiting for it to end");
+        let second = place.run(&args);
+        second.wait_log("waiting for it to end");
+        // As the first process of a container, a signal nobody waits for would not reach it.
+        assert_eq!(impatient.tell_to_stop().code(), Some(0), "{}", impatient.log());
+        assert!(impatient.log().contains("it was never its turn"), "{}", impatient.log());
+        assert_eq!(place.netns.nft_list(), before);
+        assert_eq!(first.stop().code(), Some(0));
+        second.wait_ready();
+        let rules = |listing: &str| listing.replace("flags owner,persist", "flags persist");
+        assert_eq!(rules(&place.netns.nft_list()), rules(&before), "adopted as they were");
+        place.put("other", &WEB.replace("web", "other").replace("10.96.0.1", "10.96.0.2"));
+        second.wait_for("a change", || place.netns.nft_list().contains("10.96.0.2"));
+        assert_eq!(second.stop().code(), Some(0));
+    }
 }
 
 #[test]

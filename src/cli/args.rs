@@ -21,7 +21,7 @@ pub use diff::{DiffArgs, DiffOutput, RenderArgs};
 pub use explain::ExplainArgs;
 pub use migrate::{CheckArgs, Migrate, VerifyArgs};
 pub use packet::{Goal, Sender};
-pub use run::RunArgs;
+pub use run::{Patience, RunArgs};
 pub use settings::SettingArgs;
 pub use status::StatusArgs;
 

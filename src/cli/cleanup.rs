@@ -3,7 +3,6 @@
 mod kube_proxy;
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -23,7 +22,7 @@ pub(super) use kube_proxy::kube_proxy;
 /// Removes both tables, in one transaction. Nothing to remove is fine. A dry run says what would go.
 pub(super) fn cleanup(dry_run: bool) -> anyhow::Result<u8> {
     // A running ferroproxy would write everything anew at once; to look beside one is fine.
-    let _lock = if dry_run { None } else { Some(Lock::take(Duration::ZERO).context("cannot clean up")?) };
+    let _lock = if dry_run { None } else { Some(Lock::take().context("cannot clean up")?) };
     let chains = clean_chains(dry_run)?;
     let mut netlink = Netlink::open().context("cannot clean up")?;
     let live = netlink.read_back().context("cannot read the kernel's rules")?;

@@ -6,7 +6,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use rustix::net::sockopt::socket_peercred;
 use tracing::{info, warn};
 
@@ -14,6 +14,8 @@ use tracing::{info, warn};
 const NAME: &str = "ferroproxy/lock";
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How often a wait is told of again.
+const REMIND: Duration = Duration::from_secs(60);
 
 /// Held as long as the value lives.
 #[derive(Debug)]
@@ -21,40 +23,65 @@ pub(super) struct Lock {
     _listener: Option<UnixListener>,
 }
 
+/// What a try to take the lock came to.
+enum Attempt {
+    Taken(Lock),
+    /// The words say by whom.
+    Held(String),
+}
+
 impl Lock {
-    /// Takes the lock; waits so long for another process to end.
-    pub(super) fn take(patience: Duration) -> anyhow::Result<Lock> {
+    /// Takes the lock at once, or says who has it.
+    pub(super) fn take() -> anyhow::Result<Lock> {
+        match Lock::attempt()? {
+            Attempt::Taken(lock) => Ok(lock),
+            Attempt::Held(by) => Err(held(&by)),
+        }
+    }
+
+    /// Takes the lock, once the process that has it has ended; waits so long for that, or for ever.
+    pub(super) async fn wait(patience: Option<Duration>) -> anyhow::Result<Lock> {
+        let (begun, mut told) = (Instant::now(), None::<Instant>);
+        loop {
+            let by = match Lock::attempt()? {
+                Attempt::Taken(lock) => return Ok(lock),
+                Attempt::Held(by) => by,
+            };
+            if patience.is_some_and(|patience| begun.elapsed() >= patience) {
+                return Err(held(&by));
+            }
+            if told.is_none_or(|told| told.elapsed() >= REMIND) {
+                info!("another ferroproxy runs in this network namespace ({by}); waiting for it to end");
+                told = Some(Instant::now());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn attempt() -> anyhow::Result<Attempt> {
         let address = SocketAddr::from_abstract_name(NAME).context("cannot name the lock")?;
-        let end = Instant::now() + patience;
-        let mut told = false;
         loop {
             match UnixListener::bind_addr(&address) {
-                Ok(listener) => return Ok(hold(listener)),
+                Ok(listener) => return Ok(Attempt::Taken(hold(listener))),
                 Err(error) if error.kind() == ErrorKind::AddrInUse => {}
                 Err(error) => return Err(error).context("cannot take the lock of this network namespace"),
             }
             match holder(&address) {
                 // It ended meanwhile.
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => continue,
-                Ok(holder) if !holder.is_trusted() => {
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+                Err(error) => return Ok(Attempt::Held(format!("it does not say who it is: {error}"))),
+                Ok(holder) if holder.is_trusted() => return Ok(Attempt::Held(format!("pid {}", holder.pid))),
+                Ok(holder) => {
                     warn!(pid = holder.pid, uid = holder.uid, "a stranger holds the lock @{NAME}; going on without it");
-                    return Ok(Lock { _listener: None });
+                    return Ok(Attempt::Taken(Lock { _listener: None }));
                 }
-                Ok(holder) if Instant::now() >= end => {
-                    bail!("another ferroproxy runs in this network namespace (pid {}): stop it first", holder.pid)
-                }
-                Ok(holder) if !told => {
-                    info!(pid = holder.pid, "another ferroproxy runs in this network namespace; waiting for it to end");
-                    told = true;
-                }
-                Err(error) if Instant::now() >= end => {
-                    return Err(error).context("another ferroproxy runs in this network namespace");
-                }
-                _ => {}
             }
-            thread::sleep(PAUSE);
         }
     }
+}
+
+fn held(by: &str) -> anyhow::Error {
+    anyhow!("another ferroproxy runs in this network namespace ({by}): stop it first")
 }
 
 /// Takes whoever asks off the queue, so that it never fills.

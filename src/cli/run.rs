@@ -1,7 +1,6 @@
 //! `ferroproxy run`: keeps the kernel in step with a source.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,9 +18,6 @@ use crate::model::{Config, Family, ModeReason, SourceConfig};
 use crate::observe::Observer;
 use crate::source::{Feed, api, manifests};
 
-/// How long to wait for another ferroproxy of this network namespace to end: one that is being replaced takes a moment.
-const TURN: Duration = Duration::from_secs(10);
-
 /// Runs until told to stop; with `--once` until synced, with `--init-only` only prepares the node.
 ///
 /// `again` makes the configuration anew, for iptables mode.
@@ -37,10 +33,16 @@ pub(super) fn run(
         mode::open_loopback(&config);
         return Ok(OK);
     }
-    // Held until the process ends: only one writes the rules of a network namespace.
-    let _lock = if args.dry_run { None } else { Some(Lock::take(TURN)?) };
-    let (config, ground, reason) = mode::choose(config, again)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // Held until the process ends: only one writes the rules of a network namespace.
+    let mut _lock = None;
+    if !args.dry_run {
+        _lock = runtime.block_on(turn(args))?;
+        if _lock.is_none() {
+            return Ok(OK);
+        }
+    }
+    let (config, ground, reason) = mode::choose(config, again)?;
     // The loop runs on this thread: it owns the netlink socket, and its commits block nobody else.
     let ending = runtime.block_on(keep(config, ground, reason, args))?;
     runtime.shutdown_background();
@@ -49,6 +51,20 @@ pub(super) fn run(
         Ending::Failed => DIFFERENT,
         Ending::SourceEnded => TROUBLE,
     })
+}
+
+/// Waits for another ferroproxy of this network namespace to end. `None`: told to stop before that. In a container the process is the first
+/// one, which signals reach only where it asks for them.
+async fn turn(args: &RunArgs) -> anyhow::Result<Option<Lock>> {
+    let changed = super::reload::watch(args.config.source.config.as_deref())?;
+    tokio::select! {
+        lock = Lock::wait(args.wait_for_turn.0) => lock.map(Some),
+        () = stop_signal() => {
+            info!("ferroproxy ends; it was never its turn");
+            Ok(None)
+        }
+        message = changed => bail!("{message}"),
+    }
 }
 
 /// The loop, over what the mode stands on.

@@ -124,6 +124,11 @@ impl<'a> Daemon<'a> {
 
     /// SIGTERM, and its exit status.
     pub fn stop(mut self) -> ExitStatus {
+        self.tell_to_stop()
+    }
+
+    /// The same, and its log can still be read.
+    pub fn tell_to_stop(&mut self) -> ExitStatus {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
         self.ended()
     }

@@ -27,6 +27,17 @@ pub fn file(below: &str) -> Vec<Value> {
     objects(&fs::read_to_string(path(below)).unwrap_or_else(|e| panic!("{below}: {e}")))
 }
 
+/// What `kubectl kustomize` makes of an overlay with a component of ours.
+pub fn with_component(overlay: &str, component: &str) -> Option<Vec<Value>> {
+    let dir = tempfile::TempDir::new().expect("a directory");
+    // Bases are named from where the file is.
+    let up = "../".repeat(dir.path().components().count() - 1);
+    let from_here = |directory: &str| format!("{up}{}", path(directory).to_string_lossy().trim_start_matches('/'));
+    let text = format!("resources: [{}]\ncomponents: [{}]\n", from_here(overlay), from_here(component));
+    std::fs::write(dir.path().join("kustomization.yaml"), text).expect("written");
+    kustomize(&dir.path().to_string_lossy())
+}
+
 /// What `kubectl kustomize` makes of a directory below `manifests/`; nothing, and a loud word, without kubectl.
 pub fn kustomize(below: &str) -> Option<Vec<Value>> {
     let directory = path(below);

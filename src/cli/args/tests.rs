@@ -46,6 +46,19 @@ fn kube_proxys_other_flags_are_accepted_and_named() {
 }
 
 #[test]
+fn patience_is_a_duration_or_without_end() {
+    let patience = |text: &str| run(&format!("--once {text}")).wait_for_turn.0;
+    let seconds = std::time::Duration::from_secs;
+    assert_eq!(patience(""), Some(seconds(10)));
+    assert_eq!(patience("--wait-for-turn=1m30s"), Some(seconds(90)));
+    assert_eq!(patience("--wait-for-turn 0s"), Some(seconds(0)));
+    assert_eq!(patience("--wait-for-turn=forever"), None);
+    for wrong in ["-1s", "10", "for ever"] {
+        assert!(wrong.parse::<Patience>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn help_version_and_errors_are_left_to_clap() {
     let kind = |line: &str| {
         let argv = std::iter::once("ferroproxy").chain(line.split_whitespace()).map(OsString::from);
