@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::affinity::ServiceNumbers;
 use super::claims::Claims;
 use super::draft::Draft;
-use super::emission::{Emission, Place, Placed, comment};
+use super::emission::{Emission, Place, Placed, comment, same_port};
 use super::layout::SetId;
 use super::seed::Seed;
 use super::settings::Settings;
@@ -126,7 +126,7 @@ impl Compiler {
         let mut emissions = Vec::with_capacity(changed.len());
         for (name, (old, new)) in changed {
             let new = self.own(new, rejections);
-            emissions.push((Emission::of(&old, &manners), Emission::of(&new, &manners)));
+            emissions.push(Emission::change(&old, &new, &manners));
             if !new.is_empty() {
                 self.services.insert(name, new);
             }
@@ -190,11 +190,6 @@ impl Compiler {
         }
         ports
     }
-}
-
-/// The same port of a service in the same family.
-fn same_port<'a>(ports: &'a [Placed], routes: &PortRoutes) -> Option<&'a Placed> {
-    ports.iter().find(|p| p.routes.family == routes.family && p.routes.name == routes.name)
 }
 
 /// Whether nothing but the ownership of frontends can differ.

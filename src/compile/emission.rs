@@ -46,25 +46,35 @@ pub(super) struct Emission {
 impl Emission {
     /// The contribution of all ports of a service, by the manners of each family.
     pub(super) fn of(ports: &[Placed], manners: &PerFamily<Manners>) -> Emission {
+        Emission::beside(ports, &[], manners)
+    }
+
+    /// The contributions of a service before and after a change, without the endpoints that keep their slots: of thousands one may move.
+    pub(super) fn change(old: &[Placed], new: &[Placed], manners: &PerFamily<Manners>) -> (Emission, Emission) {
+        (Emission::beside(old, new, manners), Emission::beside(new, old, manners))
+    }
+
+    /// The contribution of these ports, without the endpoints that the others have in the same slots.
+    fn beside(ports: &[Placed], others: &[Placed], manners: &PerFamily<Manners>) -> Emission {
         let mut emission = Emission::default();
         for port in ports {
-            emission.add_port(port, manners.get(port.routes.family));
+            let other = same_port(others, &port.routes);
+            emission.add_port(port, other, manners.get(port.routes.family));
         }
         emission
     }
 
-    fn add_port(&mut self, port: &Placed, manners: &Manners) {
+    fn add_port(&mut self, port: &Placed, other: Option<&Placed>, manners: &Manners) {
         let routes = &port.routes;
         let comment: Arc<str> = comment(&routes.name.to_string()).into();
         for frontend in &port.owned {
-            let internal = frontend.ip == Some(routes.cluster_ip);
             let reach = frontend.reach();
-            let guarded = routes.is_guarded() && frontend.ip.is_some_and(|ip| routes.load_balancer_ips.contains(&ip));
-            let treatment = match internal {
-                true => internal_treatment(port, manners.has_internal_entry(), guarded),
-                false => external_treatment(port, reach, guarded),
-            };
-            self.add_frontend(port, *frontend, reach, treatment, &comment);
+            let treatment = port.treatment(frontend, manners);
+            self.add_frontend(*frontend, treatment, &comment);
+            for pool in treatment.pools() {
+                let stays = other.map_or(&[][..], |other| other.plain_slots(frontend, pool, manners));
+                self.add_endpoints(port, stays, frontend, pool);
+            }
             if manners.count_connections {
                 let place = (frontend.family, SetId::Counted(reach), frontend.key());
                 self.elements.insert(place, Element { value: Value::Present, comment: Some(comment.clone()) });
@@ -89,31 +99,25 @@ impl Emission {
         }
     }
 
-    fn add_frontend(
-        &mut self,
-        port: &Placed,
-        frontend: Frontend,
-        reach: Reach,
-        treatment: Treatment,
-        comment: &Arc<str>,
-    ) {
-        let set = match reach {
+    fn add_frontend(&mut self, frontend: Frontend, treatment: Treatment, comment: &Arc<str>) {
+        let set = match frontend.reach() {
             Reach::Address => SetId::Services,
             Reach::NodePort => SetId::NodePorts,
         };
-        let key = frontend.key();
         let element = Element { value: Value::Verdict(treatment.verdict()), comment: Some(comment.clone()) };
-        self.elements.insert((frontend.family, set, key.clone()), element);
+        self.elements.insert((frontend.family, set, frontend.key()), element);
         if let Some(part) = treatment.first_part() {
             *self.parts.entry((frontend.family, part)).or_default() += 1;
         }
-        for pool in treatment.pools() {
-            self.add_endpoints(port, frontend.family, (reach, pool), &key);
-        }
     }
 
-    fn add_endpoints(&mut self, port: &Placed, family: Family, (reach, pool): (Reach, Pool), frontend: &Bytes) {
-        for (slot, endpoint) in (0u32..).zip(port.pool(pool)) {
+    /// The endpoints of a pool by slot, but for those that stay: the ones another contribution has in the same places.
+    fn add_endpoints(&mut self, port: &Placed, stays: &[EndpointAddr], frontend: &Frontend, pool: Pool) {
+        let (family, reach, frontend) = (frontend.family, frontend.reach(), frontend.key());
+        let seated = port.pool(pool).iter().enumerate();
+        for (slot, endpoint) in seated {
+            let stays = port.numbers.is_none() && stays.get(slot) == Some(endpoint);
+            let Some(slot) = u32::try_from(slot).ok().filter(|_| !stays) else { continue };
             match port.numbers.as_ref().and_then(|numbers| numbers.of(*endpoint)) {
                 Some(number) => {
                     let slots = (family, SetId::StickySlots(reach, pool), frontend.clone().number(slot));
@@ -140,6 +144,23 @@ impl Placed {
         match pool {
             Pool::Cluster => &self.cluster,
             Pool::Local => &self.local,
+        }
+    }
+
+    /// The endpoints by slot that it puts under a frontend for a pool; none if clients keep theirs: then there are other elements.
+    fn plain_slots(&self, frontend: &Frontend, pool: Pool, manners: &Manners) -> &[EndpointAddr] {
+        let puts = self.numbers.is_none()
+            && self.owned.contains(frontend)
+            && self.treatment(frontend, manners).pools().any(|of| of == pool);
+        if puts { self.pool(pool) } else { &[] }
+    }
+
+    fn treatment(&self, frontend: &Frontend, manners: &Manners) -> Treatment {
+        let routes = &self.routes;
+        let guarded = routes.is_guarded() && frontend.ip.is_some_and(|ip| routes.load_balancer_ips.contains(&ip));
+        match frontend.ip == Some(routes.cluster_ip) {
+            true => internal_treatment(self, manners.has_internal_entry(), guarded),
+            false => external_treatment(self, frontend.reach(), guarded),
         }
     }
 
@@ -187,6 +208,11 @@ impl Treatment {
         };
         short.into_iter().chain(end.filter(move |pool| short != Some(*pool)))
     }
+}
+
+/// The same port of a service in the same family.
+pub(super) fn same_port<'a>(ports: &'a [Placed], routes: &PortRoutes) -> Option<&'a Placed> {
+    ports.iter().find(|p| p.routes.family == routes.family && p.routes.name == routes.name)
 }
 
 /// A cluster IP is guarded too where it is a load-balancer IP as well: the ranges guard an address and port.

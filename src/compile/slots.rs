@@ -1,7 +1,5 @@
 //! Slots: the numbers under which a frontend's endpoints stand in an endpoint map, dense and stable.
 
-use std::collections::BTreeSet;
-
 use crate::model::EndpointAddr;
 
 /// Seats the wanted endpoints: who stays keeps its slot, a newcomer takes a leaver's, and what then is left empty is filled from the
@@ -9,11 +7,16 @@ use crate::model::EndpointAddr;
 ///
 /// `wanted` holds each endpoint once.
 pub fn settle(seated: &[EndpointAddr], wanted: &[EndpointAddr]) -> Vec<EndpointAddr> {
-    let keep: BTreeSet<EndpointAddr> = wanted.iter().copied().collect();
-    let mut stays = BTreeSet::new();
-    let mut slots: Vec<Option<EndpointAddr>> =
-        seated.iter().map(|addr| (keep.contains(addr) && stays.insert(*addr)).then_some(*addr)).collect();
-    let mut newcomers = wanted.iter().filter(|addr| !stays.contains(addr)).copied();
+    let mut sorted = wanted.to_vec();
+    sorted.sort_unstable();
+    let mut stays = vec![false; sorted.len()];
+    let mut keeps = |addr: &EndpointAddr| {
+        let place = sorted.binary_search(addr).ok().filter(|place| !stays[*place]);
+        place.map(|place| stays[place] = true).map(|()| *addr)
+    };
+    let mut slots: Vec<Option<EndpointAddr>> = seated.iter().map(&mut keeps).collect();
+    let is_new = |addr: &&EndpointAddr| sorted.binary_search(addr).is_ok_and(|place| !stays[place]);
+    let mut newcomers = wanted.iter().filter(is_new).copied();
     for slot in slots.iter_mut().filter(|slot| slot.is_none()) {
         *slot = newcomers.next();
     }
