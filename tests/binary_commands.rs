@@ -165,6 +165,32 @@ fn a_changed_configuration_file_ends_the_process() {
     assert!(daemon.log().contains("has changed"), "{}", daemon.log());
 }
 
+/// The way from flags to a file: what is written says the same, and does not name the node it was written on.
+#[test]
+fn the_configuration_in_force_is_written_to_a_file_that_reads_back() {
+    let Some((netns, dir)) = place() else { return };
+    let manifests = manifests(&dir);
+    let [first, second] = ["first", "second"].map(|name| dir.path().join(name).to_string_lossy().into_owned());
+    let flags =
+        ["--proxy-mode", "nftables", "--cluster-cidr", "10.0.0.0/8", "--masquerade-bit=15", "--sync-period", "1m30s"];
+    let written = |more: &[&str], file: &str| {
+        let args = [&["run", "--manifests", &manifests, "--write-config-to", file], more].concat();
+        let ended = ferroproxy(&netns, &args);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{ended:?}");
+        (fs::read_to_string(file).expect("written"), ended.stderr)
+    };
+    let (text, _) = written(&flags, &first);
+    for line in ["kind: KubeProxyConfiguration", "clusterCIDR: 10.0.0.0/8", "masqueradeBit: 15", "syncPeriod: 1m30s"] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    let (again, told) = written(&["--strict", "--config", &first], &second);
+    assert_eq!(again, text);
+    assert!(!told.contains("WARN"), "{told}");
+    let (named, _) = written(&[&flags[..], &["--hostname-override", "node-a"]].concat(), &second);
+    assert!(named.contains("hostnameOverride: node-a") && !text.contains("node-a"), "{named}");
+    assert_eq!(netns.nft_list(), "", "and nothing else is done");
+}
+
 #[test]
 fn help_and_version_answer() {
     let Some((netns, _dir)) = place() else { return };

@@ -366,6 +366,29 @@ fn beside_a_file_only_some_flags_count() {
 }
 
 #[test]
+fn flags_that_no_file_covers_count_beside_one_without_a_word() {
+    let text = format!("{HEAD}mode: nftables\nclusterCIDR: 10.0.0.0/8\n");
+    let more = "--count-connections=7 --wait-for-turn=forever --own-tables --admin-socket none --once";
+    let (config, warnings) = file(&text, more).expect("resolved");
+    assert_eq!((config.count_connections, warnings), (Some(7), Vec::new()));
+}
+
+#[test]
+fn keys_that_change_nothing_are_named_once_they_say_something() {
+    let text = format!(
+        "{HEAD}mode: nftables\nclusterCIDR: 10.0.0.0/8\nportRange: 30000-40000\nenableProfiling: true\nconfigSyncPeriod: 15m0s\n\
+         clientConnection: {{kubeconfig: KUBECONFIG, qps: 50, burst: 0, contentType: application/json}}\n\
+         ipvs: {{strictARP: true, syncPeriod: 30s, scheduler: \"\"}}\nlogging: {{verbosity: 2, flushFrequency: 5000000000}}\n"
+    );
+    let (_, warnings) = file(&text, "").expect("resolved");
+    let unused = ["clientConnection.qps", "enableProfiling", "ipvs.strictARP", "portRange"];
+    assert_eq!(warnings, unused.map(|key| format!("{key} has no effect in ferroproxy")), "defaults say nothing");
+    let kubeadm = include_str!("support/kubeadm.conf").replace("mode: \"\"", "mode: nftables");
+    let (_, warnings) = file(&kubeadm, "").expect("resolved");
+    assert_eq!(warnings, [""; 0], "what kubeadm writes says nothing");
+}
+
+#[test]
 fn a_source_must_be_there() {
     assert!(matches!(resolve(&args("--once"), &Fake::default()), Err(ConfigError::NoSource)));
     assert!(resolve(&args("--once"), &Fake::pod()).is_ok());

@@ -27,7 +27,7 @@ pub use status::StatusArgs;
 
 #[cfg(test)]
 pub(crate) use given::NO_EFFECT;
-pub(crate) use given::{BESIDE_A_FILE, flag_of_field, has_no_effect};
+pub(crate) use given::{flag_of_field, has_no_effect, is_said_by_a_file};
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -20,6 +20,7 @@ pub mod resolve;
 mod run;
 mod status;
 mod version;
+mod write_config;
 
 use std::process::ExitCode;
 
@@ -67,6 +68,9 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
                 text => Some(text.parse().map_err(|reason| anyhow::anyhow!("--admin-socket {text}: {reason}"))?),
             };
             config.own_tables = args.own_tables;
+            if let Some(file) = &args.write_config_to {
+                return write_config::write(&config, args.config.source.hostname_override.as_deref(), file);
+            }
             let again = || Ok(resolve::resolve_as(&args.config, &resolve::System, Some(ProxyMode::Iptables))?.0);
             run::run(config, again, &args)
         }

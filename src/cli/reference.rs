@@ -9,7 +9,7 @@ use clap::{Arg, CommandFactory};
 use serde_json::Value;
 
 use super::args::{Cli, NO_EFFECT, flag_of_field};
-use super::config::{KubeProxyConfiguration, Logging, fill};
+use super::config::{self, KubeProxyConfiguration, Logging, fill, is_without_effect};
 
 const FILE: &str = "docs/configuration.md";
 
@@ -47,19 +47,6 @@ const MEANINGS: &[(&str, &str)] = &[
     ("conntrack.tcpBeLiberal", "Do not mark TCP packets outside the window as invalid"),
 ];
 
-/// Sections and keys that are read, so that kube-proxy's files are understood, and change nothing here.
-const WITHOUT_EFFECT: &[&str] = &[
-    "clientConnection.",
-    "logging.",
-    "enableProfiling",
-    "showHiddenMetricsForVersion",
-    "ipvs.",
-    "winkernel.",
-    "configSyncPeriod",
-    "portRange",
-    "windowsRunAsService",
-];
-
 /// Flags whose names do not follow from [`flag_of_field`], which serves error messages.
 const FLAGS: &[(&str, &str)] = &[
     ("hostnameOverride", "--hostname-override"),
@@ -85,30 +72,11 @@ fn keys() -> BTreeMap<String, Value> {
         ..KubeProxyConfiguration::default()
     };
     fill(&mut config);
-    let mut keys = BTreeMap::new();
-    flatten("", &serde_json::to_value(&config).expect("it is plain data"), &mut keys);
-    keys
-}
-
-fn flatten(path: &str, value: &Value, keys: &mut BTreeMap<String, Value>) {
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-            map.iter().for_each(|(key, value)| flatten(&below(key), value, keys));
-        }
-        other => {
-            keys.insert(path.to_owned(), other.clone());
-        }
-    }
+    config::keys(&config)
 }
 
 fn named<'a>(table: &[(&str, &'a str)], key: &str) -> Option<&'a str> {
     table.iter().find(|(name, _)| *name == key).map(|(_, says)| *says)
-}
-
-/// Whether a key or its section is one of those that change nothing.
-fn is_without_effect(key: &str) -> bool {
-    WITHOUT_EFFECT.iter().any(|entry| key == *entry || (entry.ends_with('.') && key.starts_with(entry)))
 }
 
 fn row(key: &str, default: &Value, flags: &BTreeMap<String, String>) -> String {

@@ -7,9 +7,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::args::{BESIDE_A_FILE, ConfigArgs, flag_of_field, has_no_effect};
+use super::args::{ConfigArgs, flag_of_field, has_no_effect, is_said_by_a_file};
 use super::config::{
     ConfigError, FieldError, GROUP, JSON, KubeProxyConfiguration, Lowered, fill, lower, parse, sections_without_effect,
+    unused,
 };
 use crate::model::{AdminSocket, ApiConfig, Config, ConntrackConfig, Encoding, LocalDetector, ProxyMode, SourceConfig};
 
@@ -66,6 +67,7 @@ pub fn resolve_as(
     let node_name = node_name(args, &file, env)?;
     file.mode = Some(mode.name().to_owned());
     warnings.extend(sections_without_effect(&file));
+    warnings.extend(unused(&file));
     file.hostname_override = Some(node_name.clone());
     fill(&mut file);
     let lowered = lower(&file).map_err(|errors| by_flag(errors, args))?;
@@ -187,7 +189,7 @@ fn flags_without_effect(args: &ConfigArgs, warnings: &mut Vec<String>) {
     for flag in &args.given {
         if has_no_effect(flag) {
             warnings.push(format!("--{flag} has no effect in ferroproxy"));
-        } else if args.source.config.is_some() && !BESIDE_A_FILE.contains(&flag.as_str()) {
+        } else if args.source.config.is_some() && is_said_by_a_file(flag) {
             warnings.push(format!("--{flag} is ignored, because --config is given"));
         }
     }

@@ -33,8 +33,8 @@ pub struct SourceArgs {
     /// Read Services, EndpointSlices, Nodes and ServiceCIDRs from the YAML and JSON files of this directory, and watch it
     #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "master"])]
     pub manifests: Option<PathBuf>,
-    /// A KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1). With it, of the flags below only --master,
-    /// --hostname-override, --strict and those about logging count; --proxy-mode overrides a mode that is not nftables
+    /// A KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1). With it --kubeconfig and the settings below do not count, but
+    /// for --proxy-mode, which overrides a mode that is not nftables
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The kubeconfig for the Kubernetes API; without it, the environment of a pod. With --config: clientConnection.kubeconfig

@@ -3,29 +3,9 @@
 use std::ffi::OsString;
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Args, Command};
 
-/// Flags that count although `--config` is given.
-pub(crate) const BESIDE_A_FILE: &[&str] = &[
-    "manifests",
-    "config",
-    "strict",
-    "master",
-    "hostname-override",
-    "proxy-mode",
-    "once",
-    "cleanup",
-    "init-only",
-    "dry-run",
-    "admin-socket",
-    "own-tables",
-    "v",
-    "logging-format",
-    "output",
-    "from",
-    "to",
-    "live",
-];
+use super::SettingArgs;
 
 /// kube-proxy's flags that are accepted, so that its command lines work, and change nothing.
 pub(crate) const NO_EFFECT: &[&str] = &[
@@ -86,15 +66,25 @@ pub(crate) fn flag_of_field(field: &str) -> Option<&'static str> {
     FLAG_OF_FIELD.iter().find(|(name, _)| *name == root).map(|(_, flag)| *flag)
 }
 
+/// Whether a flag does not count beside `--config`: the file covers it. `--proxy-mode` overrides some modes of a file.
+pub(crate) fn is_said_by_a_file(flag: &str) -> bool {
+    let settings = SettingArgs::augment_args(Command::new("settings"));
+    let mut covered = settings.get_arguments().filter_map(Arg::get_long).filter(|flag| *flag != "proxy-mode");
+    flag == "kubeconfig" || covered.any(|covered| covered == flag)
+}
+
 /// Whether a flag is one of kube-proxy's that change nothing.
 pub(crate) fn has_no_effect(flag: &str) -> bool {
     NO_EFFECT.contains(&flag)
 }
 
-/// Puts `run` where kube-proxy has no subcommand: before a first argument that is a flag, help and version apart.
+/// Puts `run` where kube-proxy has no subcommand: before a first argument that is a flag, help and version apart. kube-proxy's `--version` may
+/// have a value.
 pub(super) fn with_run(mut argv: Vec<OsString>) -> Vec<OsString> {
     let first = argv.get(1).map(|first| first.to_string_lossy().into_owned());
-    if let Some(first) = first
+    if first.as_deref().is_some_and(|first| ["--version=true", "--version=raw"].contains(&first)) {
+        argv[1] = "--version".into();
+    } else if let Some(first) = first
         && first.starts_with('-')
         && !["-h", "--help", "-V", "--version"].contains(&first.as_str())
     {

@@ -1,5 +1,6 @@
 //! The arguments of `run`.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Run", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = super::settings::go_bool)]
     pub cleanup: bool,
+    /// Write the configuration that would be in force to a file, as YAML, and exit. It names this node only if --hostname-override does
+    #[arg(long, help_heading = "Run", value_name = "FILE")]
+    pub write_config_to: Option<PathBuf>,
     /// Do what needs full root rights (sysctls), then exit; afterwards CAP_NET_ADMIN is enough
     #[arg(long, help_heading = "Run", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = super::settings::go_bool)]

@@ -59,13 +59,25 @@ fn patience_is_a_duration_or_without_end() {
 }
 
 #[test]
+fn a_file_covers_the_settings_and_nothing_else() {
+    for covered in ["cluster-cidr", "kubeconfig", "nodeport-addresses", "sync-period", "feature-gates"] {
+        assert!(is_said_by_a_file(covered), "{covered}");
+    }
+    for beside in ["proxy-mode", "wait-for-turn", "count-connections", "own-tables", "master", "strict", "v", "live"] {
+        assert!(!is_said_by_a_file(beside), "{beside}");
+    }
+}
+
+#[test]
 fn help_version_and_errors_are_left_to_clap() {
     let kind = |line: &str| {
         let argv = std::iter::once("ferroproxy").chain(line.split_whitespace()).map(OsString::from);
         Cli::parse_line(argv).expect_err("no command").kind()
     };
     assert_eq!(kind("--help"), clap::error::ErrorKind::DisplayHelp);
-    assert_eq!(kind("--version"), clap::error::ErrorKind::DisplayVersion);
+    for version in ["--version", "-V", "--version=true", "--version=raw"] {
+        assert_eq!(kind(version), clap::error::ErrorKind::DisplayVersion);
+    }
     assert_eq!(kind("--no-such-flag"), clap::error::ErrorKind::UnknownArgument);
     assert_eq!(kind("run --manifests a --master b"), clap::error::ErrorKind::ArgumentConflict);
     assert_eq!(kind("dance"), clap::error::ErrorKind::InvalidSubcommand);

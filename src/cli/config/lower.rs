@@ -93,10 +93,12 @@ pub(crate) fn sections_without_effect(config: &KubeProxyConfiguration) -> Vec<St
 /// Fields set in the first section to something that the second does not say.
 fn differing(other: &Section, own: &Section) -> Vec<&'static str> {
     let set = |period: Option<GoDuration>| period.filter(|period| !period.is_zero());
+    // What kube-proxy fills in by itself nobody has asked for.
+    let [sync_default, min_default] = [30, 1].map(GoDuration::from_secs);
     let all = other.masquerade_all == Some(true) && own.masquerade_all != Some(true);
     let bit = other.masquerade_bit.is_some_and(|bit| bit != own.masquerade_bit.unwrap_or(14));
-    let sync = set(other.sync_period).is_some_and(|period| set(own.sync_period) != Some(period));
-    let min = set(other.min_sync_period).is_some_and(|period| set(own.min_sync_period) != Some(period));
+    let sync = set(other.sync_period).is_some_and(|p| p != sync_default && set(own.sync_period) != Some(p));
+    let min = set(other.min_sync_period).is_some_and(|p| p != min_default && set(own.min_sync_period) != Some(p));
     [(all, "masqueradeAll"), (bit, "masqueradeBit"), (sync, "syncPeriod"), (min, "minSyncPeriod")]
         .into_iter()
         .filter_map(|(differs, field)| differs.then_some(field))

@@ -10,6 +10,7 @@ mod error;
 mod lower;
 mod parse;
 mod types;
+mod unused;
 
 pub use error::{ConfigError, FieldError};
 
@@ -21,6 +22,9 @@ pub(crate) use parse::parse;
 #[cfg(test)]
 pub(crate) use types::Logging;
 pub(crate) use types::{ClientConnection, Conntrack, DetectLocal, Iptables, KubeProxyConfiguration, Nftables};
+pub(crate) use unused::unused;
+#[cfg(test)]
+pub(crate) use unused::{is_without_effect, keys};
 
 /// The group and version of the file.
 pub(crate) const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
