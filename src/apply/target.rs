@@ -68,13 +68,24 @@ pub struct Receipt {
     pub batches: u32,
 }
 
+impl Receipt {
+    /// What became of both, where the second was tried only as far as the first was done.
+    pub fn followed_by(self, then: Receipt) -> Receipt {
+        let mut families = then.families;
+        for (family, outcome) in self.families.iter().filter(|(_, outcome)| **outcome != Outcome::Done) {
+            *families.get_mut(family) = outcome.clone();
+        }
+        Receipt { families, bytes: self.bytes + then.bytes, batches: self.batches + then.batches }
+    }
+}
+
 /// How one family fared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
     /// In force (or nothing to do).
     #[default]
     Done,
-    /// Nothing of it is in force.
+    /// Nothing of it is in force, but perhaps chains and sets that nothing leads to.
     Failed(CommitError),
 }
 

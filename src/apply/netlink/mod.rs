@@ -28,6 +28,7 @@ use rustix::io::Errno;
 use socket::Socket;
 use table::Wanted;
 
+use super::staged::staged;
 use super::target::{CommitError, Counted, Live, Outcome, Outline, Receipt, Target};
 use super::transaction::{Op, Transaction};
 use crate::compile::ruleset::{Name, SetDef};
@@ -138,7 +139,15 @@ impl Netlink {
 
 impl Target for Netlink {
     fn commit(&mut self, transaction: &Transaction) -> Receipt {
-        self.commit_at(transaction, None)
+        let Some((before, mut rest)) = staged(transaction) else { return self.commit_at(transaction, None) };
+        let first = self.commit_at(&before, None);
+        for (family, outcome) in first.families.iter() {
+            if *outcome != Outcome::Done {
+                rest.families.get_mut(family).clear();
+            }
+        }
+        let then = self.commit_at(&rest, None);
+        first.followed_by(then)
     }
 
     fn read_back(&mut self) -> Result<Live, CommitError> {

@@ -43,6 +43,11 @@ pub(super) fn reason(modes: Modes, asked: Asked<'_>, kube_proxy: &Answer, ferrop
             is_of_mode: true,
         }),
         _ if asked.is_miss => None,
+        (None, Answer::Dropped, Answer::LeftAlone) if modes.kube_proxy == ProxyMode::Iptables => counted(
+            "kube-proxy's iptables mode drops node ports without local endpoints on every address of the node, ferroproxy only where node \
+             ports answer"
+                .to_owned(),
+        ),
         (None, Answer::LeftAlone, _) => counted(node_ports(("ferroproxy", modes.ferroproxy), "kube-proxy", asked.at)),
         (None, _, Answer::LeftAlone) => counted(node_ports(("kube-proxy", modes.kube_proxy), "ferroproxy", asked.at)),
         (Some(_), Answer::Refused, Answer::Dropped) => {
@@ -112,5 +117,8 @@ mod tests {
         assert!(named(&Answer::Refused, &Answer::Dropped).is_some_and(|reason| !reason.is_of_mode));
         assert!(named(&Answer::LeftAlone, &Answer::Refused).is_some_and(|reason| !reason.is_of_mode));
         assert_eq!(named(&Answer::Delivered([].into()), &Answer::Refused), None);
+        let from_iptables = Modes { kube_proxy: ProxyMode::Iptables, ferroproxy: ProxyMode::Iptables };
+        let idle = told(from_iptables, true, "127.0.0.1", &Answer::Dropped, &Answer::LeftAlone).unwrap().text;
+        assert!(idle.starts_with("kube-proxy's iptables mode drops node ports without local endpoints"), "{idle}");
     }
 }
