@@ -1,13 +1,26 @@
-//! What iptables mode costs, by both variants: everything at first, then one endpoint, then one service. Prints a table; the figures are in
-//! `docs/decisions/0010-classical-chains.md`. Runs in private network namespaces and needs root.
+//! What iptables mode costs, by both variants: everything at first, then one endpoint, then one service. Then, where there is an API server and a kube-proxy, the
+//! same for both processes. Prints tables; where all of it ran, writes `benches/IPTABLES.md`. Runs in private network namespaces and needs root.
 
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
+#[path = "support/bare.rs"]
+mod bare;
+#[path = "support/classical.rs"]
+mod classical;
 #[path = "support/cluster.rs"]
 mod cluster;
-#[path = "../tests/support/netns.rs"]
-mod netns;
+#[path = "support/figures.rs"]
+mod figures;
+#[path = "support/objects.rs"]
+mod objects;
+#[path = "support/results.rs"]
+mod results;
+#[path = "support/server.rs"]
+mod server;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use cluster::Cluster;
@@ -15,35 +28,61 @@ use ferroproxy::agent::{Arrivals, IptablesEngine, Rules};
 use ferroproxy::apply::iptables::{IptablesKernel, Variant};
 use ferroproxy::model::{Config, Event, Family, ProxyMode, SourceConfig, SyncReport};
 use ferroproxy::state::State;
+use support::netns::{self, Netns};
 
 /// Services of ten endpoints each; `FERROPROXY_BENCH_SERVICES` chooses others.
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 /// Repetitions of a change; the median counts.
 const RUNS: usize = 5;
 
+/// Arguments that name a part run only that one.
+const PARTS: [&str; 2] = ["alone", "compared"];
+
 type Engine = IptablesEngine<IptablesKernel>;
 
 fn main() {
-    if std::env::args().any(|arg| arg == "--test") || !netns::is_possible() {
+    let args: Vec<String> = std::env::args().collect();
+    if args.iter().any(|arg| arg == "--test") || !netns::is_possible() {
         return;
     }
-    println!("{:>7} {:>9} {:>22} {:>12} {:>8} {:>12}", "variant", "services", "sync", "bytes", "rules", "time");
-    let chosen = std::env::var("FERROPROXY_BENCH_SERVICES").ok().and_then(|text| text.parse().ok());
-    for services in chosen.map_or(SIZES.to_vec(), |one| vec![one]) {
-        for variant in Variant::ALL {
-            netns::Netns::new("bench-iptables").enter(|| measure(variant, services));
-        }
+    let chosen = std::env::var("FERROPROXY_BENCH_SERVICES").ok().and_then(|text| text.parse::<usize>().ok());
+    let sizes = chosen.map_or(SIZES.to_vec(), |one| vec![one]);
+    let wants =
+        |part: &str| args.iter().all(|arg| !PARTS.contains(&arg.as_str())) || args.iter().any(|arg| arg == part);
+    let mut table =
+        "| iptables | services x 10 | what | bytes | rules | time |\n|---|---:|---|---:|---:|---:|\n".to_owned();
+    let all = sizes.iter().flat_map(|services| Variant::ALL.map(|variant| (*services, variant)));
+    for (services, variant) in all.filter(|_| wants(PARTS[0])) {
+        table += &Netns::new("bench-iptables").enter(|| measure(variant, services));
+    }
+    let compared = wants(PARTS[1]).then(|| classical::measure(&sizes[sizes.len().saturating_sub(2)..])).flatten();
+    if let (Some(compared), None, true) = (compared, chosen, wants(PARTS[0])) {
+        let text =
+            format!("{TITLE}\n\n{}\n\n{COMPARED}\n\n{compared}\n{ALONE}\n\n{table}", results::machine("iptables"));
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/IPTABLES.md");
+        std::fs::write(path, text).expect("IPTABLES.md can be written");
     }
 }
 
-fn measure(variant: Variant, services: usize) {
+const TITLE: &str = "# iptables mode, and kube-proxy's";
+const COMPARED: &str = "Both follow the same real API server, one after the other, each in a network namespace of its own, with the same programs and \
+                        `--iptables-min-sync-period=1ms` (by default both wait up to a second). By the clock: from the start of the process, or from before the request, \
+                        to the time of the last sync by its own metric; of changes the least of nine. Processor: of the process with the programs it ran; the mean. Other work ran on the \
+                        machine: look at processor time and ratios.";
+const ALONE: &str = "ferroproxy's rooms without an API server, from the change known to the chains in force:";
+
+/// Rows of one variant at one size.
+fn measure(variant: Variant, services: usize) -> String {
     let mut cluster = Cluster::new(services, 10);
     let mut state = State::new();
     let config = Config { mode: ProxyMode::Iptables, ..Config::new(SourceConfig::Manifests("unused".into()), "n") };
     let mut engine = Engine::new(config, vec![Family::V4], IptablesKernel::new(variant));
-    let row = |what: &str, took: Duration, report: &SyncReport| {
+    let mut table = String::new();
+    let mut row = |what: &str, took: Duration, report: &SyncReport| {
         let (bytes, rules, ms) = (report.commit_bytes, report.operations, took.as_secs_f64() * 1e3);
-        println!("{:>7} {services:>9} {what:>22} {bytes:>12} {rules:>8} {ms:>9.1} ms", variant.name());
+        let row = format!("| {} | {services} | {what} | {bytes} | {rules} | {ms:.0} ms |", variant.name());
+        println!("{row}");
+        writeln!(table, "{row}").expect("text");
     };
     let (took, report) = sync(&mut engine, &mut state, cluster.list());
     row("first, everything", took, &report);
@@ -54,11 +93,12 @@ fn measure(variant: Variant, services: usize) {
         row(what, *took, report);
     };
     median("one endpoint", &mut |n| cluster.replace_endpoint(n));
-    median("one service", &mut |n| cluster.add_or_delete(n));
+    median("one service more or less", &mut |n| cluster.add_or_delete(n));
     let begun = Instant::now();
     let report = engine.repair();
     row("everything compared", begun.elapsed(), &report);
     assert_eq!(report.operations, 0, "nothing differs");
+    table
 }
 
 fn sync(engine: &mut Engine, state: &mut State, events: Vec<Event>) -> (Duration, SyncReport) {

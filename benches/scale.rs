@@ -34,6 +34,8 @@ mod peer;
 mod process;
 #[path = "support/results.rs"]
 mod results;
+#[path = "support/server.rs"]
+mod server;
 #[path = "../tests/support/mod.rs"]
 mod support;
 

@@ -152,6 +152,15 @@ fn in_iptables_mode_its_section_and_its_defaults_count() {
 }
 
 #[test]
+fn in_iptables_mode_zero_is_the_default_of_a_file_and_at_once_as_a_flag() {
+    let by_flag = |more: &str| flags(&format!("--proxy-mode=iptables {more}")).expect("accepted").0.min_sync_period;
+    assert_eq!(by_flag("--iptables-min-sync-period=0s"), Duration::ZERO);
+    assert_eq!(by_flag(""), Duration::from_secs(1));
+    let (config, _) = file(&format!("{HEAD}mode: iptables\niptables: {{minSyncPeriod: 0s}}\n"), "").expect("accepted");
+    assert_eq!(config.min_sync_period, Duration::from_secs(1));
+}
+
+#[test]
 fn a_mode_nobody_chose_is_free() {
     let free =
         |text: &str, line: &str| file(&format!("{HEAD}{text}clusterCIDR: 10.0.0.0/8\n"), line).expect("resolved").0;

@@ -1,5 +1,8 @@
 //! Rung 5: the classical chains in a real kernel, by both variants of iptables that stand on a node.
 
+#[path = "../benches/support/cluster.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the benches use more of it")]
+mod cluster;
 #[path = "support/story.rs"]
 mod story;
 mod support;
@@ -7,11 +10,14 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use cluster::{Cluster, Kind};
 use ferroproxy::agent::{Arrivals, Finding, IptablesEngine, Rules};
 use ferroproxy::apply::iptables::{IptablesKernel, RestoreTarget, Variant};
-use ferroproxy::compile::iptables::{Table, removal};
-use ferroproxy::model::{Family, FamilyOutcome, PerFamily, ProxyMode};
-use ferroproxy::state::Changes;
+use ferroproxy::compile::iptables::{Table, names, removal};
+use ferroproxy::model::{
+    Change, Config, Event, Family, FamilyOutcome, PerFamily, ProxyMode, SourceConfig, SyncKind, SyncReport,
+};
+use ferroproxy::state::{Changes, State};
 use story::Story;
 use support::netns::{self, Netns};
 
@@ -130,6 +136,98 @@ fn what_is_ours_can_be_removed_and_nothing_else() {
             };
             let left: Vec<String> = ours(&after).into_iter().filter(|chain| !ours(&before).contains(chain)).collect();
             assert!(left.iter().all(|chain| chain == "KUBE-FIREWALL" || !chain.starts_with("KUBE")), "{left:?}");
+        });
+    }
+}
+
+/// A cluster, and an engine that brings it into force; after each step a second one finds nothing to do.
+struct Large {
+    config: Config,
+    variant: Variant,
+    state: State,
+    engine: IptablesEngine<IptablesKernel>,
+}
+
+impl Large {
+    fn new(variant: Variant) -> Large {
+        let source = SourceConfig::Manifests("/m".into());
+        let config = Config { mode: ProxyMode::Iptables, ..Config::new(source, cluster::NODE) };
+        let engine = Large::engine(&config, variant);
+        Large { config, variant, state: State::new(), engine }
+    }
+
+    fn engine(config: &Config, variant: Variant) -> IptablesEngine<IptablesKernel> {
+        IptablesEngine::new(config.clone(), vec![Family::V4], IptablesKernel::new(variant))
+    }
+
+    fn tell(&mut self, events: Vec<Event>) -> SyncReport {
+        events.into_iter().for_each(|event| self.state.apply(event));
+        let changes = self.state.take_changes();
+        let report = self.engine.sync(self.state.snapshot(), changes, &Arrivals::default());
+        assert_eq!(report.families.v4, FamilyOutcome::Committed);
+        let mut second = Large::engine(&self.config, self.variant);
+        let again = second.sync(self.state.snapshot(), Changes::default(), &Arrivals::default());
+        assert_eq!(
+            again.families.v4,
+            FamilyOutcome::Unchanged,
+            "{:?}",
+            second.compiler().map(|c| c.restore().to_string())
+        );
+        report
+    }
+}
+
+/// More than the program for nf_tables is told at once.
+#[test]
+fn what_is_large_is_restored_and_read_back_as_it_was_written() {
+    if !netns::is_possible() {
+        return;
+    }
+    for variant in variants() {
+        Netns::new("large").enter(|| {
+            let (mut cluster, mut large) = (Cluster::new(150, 10), Large::new(variant));
+            assert_eq!(large.tell(cluster.list()).operations, 150 * 31 + 20);
+            let changed = large.tell(cluster.replace_endpoint(1));
+            assert_eq!(changed.operations, 2 + 10 + 1, "the new endpoint, the one that picks, and the old one goes");
+            let all = cluster.list().into_iter().filter_map(|event| match event {
+                Event::Service(Change::Upsert(service)) => Some(Event::Service(Change::Delete(service.name))),
+                _ => None,
+            });
+            large.tell(all.collect());
+            let left = IptablesKernel::new(variant).save(Family::V4).expect("read");
+            assert!(left[&Table::Nat].keys().all(|name| !names::is_of_a_service(name.as_str())));
+        });
+    }
+}
+
+#[test]
+fn among_many_services_only_the_lines_of_one_come_and_go() {
+    if !netns::is_possible() {
+        return;
+    }
+    for variant in variants() {
+        Netns::new("lines").enter(|| {
+            let (mut cluster, mut large) = (Cluster::of(Kind::LocalBalancer, 120, 2), Large::new(variant));
+            large.tell(cluster.list());
+            let slices: Vec<Event> =
+                cluster.list().into_iter().filter(|event| matches!(event, Event::Slice(Change::Upsert(_)))).collect();
+            let gone = |event: &Event| match event {
+                Event::Slice(Change::Upsert(slice)) => vec![Event::Slice(Change::Delete(slice.name.clone()))],
+                _ => Vec::new(),
+            };
+            // Half of them lose their endpoints: the chains of `filter` are long as well.
+            large.tell(slices[60..].iter().flat_map(gone).collect());
+            let few = [
+                large.tell(cluster.add_or_delete(0)),
+                large.tell(gone(&slices[0])),
+                large.tell(vec![slices[0].clone()]),
+                large.tell(vec![slices[80].clone()]),
+                large.tell(gone(&slices[80])),
+                large.tell(cluster.add_or_delete(1)),
+            ];
+            let operations: Vec<usize> = few.iter().map(|report| report.operations).collect();
+            assert!(operations.iter().all(|operations| *operations < 30), "{operations:?}");
+            assert!(few.iter().all(|report| report.kind == SyncKind::Partial), "nothing was refused");
         });
     }
 }

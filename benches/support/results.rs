@@ -21,22 +21,29 @@ pub fn markdown(rows: &[Row]) -> String {
 /// Writes all sections with what they were measured on.
 pub fn write(rows: &[Row], path: &str) {
     let mut text = format!(
-        "# What `make bench` measured\n\nKernel {}, {}, {} cores ({}), {}. Medians; of full commits the least of several. Built with the bench profile: optimised as \
-         released, without link-time optimisation. Load average {}. A ratio is against the floor of the same run: the same batch encoded before and sent \
-         raw, the commit alone, a bare watch or list of the same server, a connection that meets conntrack alone. Other work ran on the \
-         machine: look at the ratios.\n",
-        output("uname", &["-r"]),
-        output("nft", &["--version"]),
-        std::thread::available_parallelism().map_or(0, usize::from),
-        processor(),
-        output("date", &["-u", "+%Y-%m-%d"]),
-        std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim(),
+        "# What `make bench` measured\n\n{} Medians; of full commits the least of several. A ratio is against the floor of the same run: the same batch \
+         encoded before and sent raw, the commit alone, a bare watch or list of the same server, a connection that meets conntrack alone. Other work ran on \
+         the machine: look at the ratios.\n",
+        machine("nft"),
     );
     for section in rows.chunk_by(|a, b| a.section == b.section) {
         writeln!(text, "\n## {}\n\n{}", heading(section[0].section), markdown(section)).expect("text");
     }
     text += "\n![milliseconds against services](curves.svg)\n";
     std::fs::write(path, text).expect("RESULTS.md can be written");
+}
+
+/// What it was measured on, and the version of a program it was measured with.
+pub fn machine(program: &str) -> String {
+    format!(
+        "Kernel {}, {}, {} cores ({}), {}. Built with the bench profile: optimised as released, without link-time optimisation. Load average {}.",
+        output("uname", &["-r"]),
+        output(program, &["--version"]),
+        std::thread::available_parallelism().map_or(0, usize::from),
+        processor(),
+        output("date", &["-u", "+%Y-%m-%d"]),
+        std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim(),
+    )
 }
 
 fn heading(section: &str) -> &'static str {

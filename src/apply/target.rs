@@ -116,6 +116,13 @@ pub enum Remedy {
     GiveUp,
 }
 
+impl Remedy {
+    /// What is to be done instead where a part of what was told may be in force: to send the same again could do that part twice.
+    pub fn or_resync(self) -> Remedy {
+        if self == Remedy::Retry { Remedy::Resync } else { self }
+    }
+}
+
 impl std::fmt::Display for Remedy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

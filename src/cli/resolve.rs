@@ -70,6 +70,7 @@ pub fn resolve_as(
     warnings.extend(unused(&file));
     file.hostname_override = Some(node_name.clone());
     fill(&mut file);
+    at_once_by_flag(args, &mut file);
     let lowered = lower(&file).map_err(|errors| by_flag(errors, args))?;
     gates(&file, &mut warnings);
     detector(&lowered, &mut warnings);
@@ -108,6 +109,7 @@ pub fn written(args: &ConfigArgs) -> Result<Written, ConfigError> {
     as_run.mode = Some(mode.as_ref().copied().unwrap_or_default().name().to_owned());
     let without_effect = sections_without_effect(&as_run);
     fill(&mut as_run);
+    at_once_by_flag(args, &mut as_run);
     let lowered = lower(&as_run).map_err(|errors| by_flag(errors, args));
     Ok(Written { file, unknown, mode, without_effect, lowered })
 }
@@ -265,6 +267,14 @@ fn legacy(written: &str, overridden: bool, file: &KubeProxyConfiguration, warnin
              where kube-proxy's older modes open every local address ([0.0.0.0/0, ::/0] keeps that)"
                 .to_owned(),
         );
+    }
+}
+
+/// No least time between commits: in a file zero is the default of iptables mode, as a flag it is zero, as with kube-proxy.
+fn at_once_by_flag(args: &ConfigArgs, file: &mut KubeProxyConfiguration) {
+    let flag = args.settings.min_sync_period.as_deref().filter(|_| args.source.config.is_none());
+    if let (Some(Ok(period)), Some(iptables)) = (flag.map(str::parse), &mut file.iptables) {
+        iptables.min_sync_period = Some(period);
     }
 }
 

@@ -90,7 +90,12 @@ impl<T: RestoreTarget> IptablesEngine<T> {
         let tables = compiler.restore_family(family);
         let outcome = if tables.is_empty() { FamilyOutcome::Unchanged } else { FamilyOutcome::Committed };
         for (index, told) in tables.iter().enumerate() {
-            self.write_table(family, told, committed)?;
+            let told_in_part = |before: &TableRestore| tables[index..].iter().any(|later| later.table == before.table);
+            let in_part = tables[..index].iter().any(told_in_part);
+            self.write_table(family, told, committed).map_err(|error| match in_part {
+                true => CommitError { remedy: error.remedy.or_resync(), ..error },
+                false => error,
+            })?;
             let is_told_again = tables[index + 1..].iter().any(|later| later.table == told.table);
             if let (Some(compiler), false) = (&mut self.compiler, is_told_again) {
                 compiler.committed(family, told.table);
@@ -106,7 +111,7 @@ impl<T: RestoreTarget> IptablesEngine<T> {
         committed: &mut Committed,
     ) -> Result<(), CommitError> {
         debug!(target: "ferroproxy::transaction", %family, "\n{table}");
-        committed.operations += table.rules() + table.gone() + table.unjumped.len();
+        committed.operations += table.rules() + table.gone();
         match self.target.restore(family, table) {
             Ok(bytes) => committed.bytes += bytes,
             Err(error) => {

@@ -44,10 +44,23 @@ impl IptablesKernel {
 
 impl RestoreTarget for IptablesKernel {
     fn restore(&mut self, family: Family, table: &TableRestore) -> Result<usize, CommitError> {
-        let text = table.to_string();
+        // The old program reads and writes the whole table for every portion.
+        let portions = match self.variant {
+            Variant::Nft => table.portions(),
+            Variant::Legacy => Vec::new(),
+        };
+        let text = match &portions[..] {
+            [] | [_] => table.input(),
+            _ => portions.iter().map(TableRestore::input).collect(),
+        };
         self.await_turn();
         let args = [&["--noflush", "--counters"], &WAIT[..]].concat();
-        run(&self.variant.program(family, "-restore"), &args, Some(&text))?;
+        let told = run(&self.variant.program(family, "-restore"), &args, Some(&text));
+        // The portions before the one that failed are in force.
+        told.map_err(|error| match portions.len() {
+            0 | 1 => error,
+            _ => CommitError { remedy: error.remedy.or_resync(), ..error },
+        })?;
         Ok(text.len())
     }
 

@@ -1,6 +1,7 @@
 //! The classical chains as a target: `iptables-restore` and `iptables-save`, one process a table and family.
 //!
-//! A restore of one table takes effect whole or not at all; between tables there is no such promise.
+//! A restore of one table takes effect whole or not at all; between tables there is no such promise. `iptables-nft-restore` is told what is large in portions: each
+//! takes effect whole, chains before what leads to them.
 
 mod command;
 mod kernel;
@@ -23,7 +24,7 @@ pub trait RestoreTarget: Send {
     /// Restores what one table of a family is told; other chains stay as they are. Answers the bytes sent.
     ///
     /// # Errors
-    /// [`CommitError`] when it was refused: nothing of it is in force then.
+    /// [`CommitError`] when it was refused: nothing of it is in force then. Only where the remedy is to compare, a part of it may be.
     fn restore(&mut self, family: Family, table: &TableRestore) -> Result<usize, CommitError>;
 
     /// Reads every chain of the three tables.

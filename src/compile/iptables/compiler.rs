@@ -9,6 +9,7 @@ use super::pending::Pending;
 use super::port::Port;
 use super::restore::{Body, lines};
 use super::service::{Manner, chains};
+use super::shared::Chain;
 use super::wanted::text;
 use super::{Settings, Table, names};
 use crate::compile::claims::{Claimant, Claims, Frontend};
@@ -39,7 +40,7 @@ pub struct IptablesCompiler {
 }
 
 /// How much the services of a family bring.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     /// Endpoint chains.
     pub(super) endpoints: usize,
@@ -47,6 +48,8 @@ pub(super) struct Tally {
     pub(super) nat: usize,
     /// Rules in `filter`.
     pub(super) filter: usize,
+    /// Rules in each shared chain.
+    pub(super) shared: BTreeMap<Chain, usize>,
 }
 
 impl IptablesCompiler {
@@ -90,8 +93,8 @@ impl IptablesCompiler {
         for family in self.families() {
             let wanted = |settings| frame::chains(family, settings).into_iter().collect::<BTreeSet<_>>();
             let (old, new) = (wanted(&before), wanted(&self.settings));
-            for (table, chain) in old.union(&new) {
-                self.stir_shared(family, *table, chain);
+            for chain in old.union(&new) {
+                self.stir_shared(family, *chain);
             }
             let pending = self.pending.get_mut(family);
             for jump in JUMPS {
@@ -177,11 +180,11 @@ impl IptablesCompiler {
             let tally = self.tally.get_mut(family);
             tally.add(after.tally());
             tally.subtract(before.tally());
-            for (table, chain) in before.shared_that_differ(&after) {
-                self.stir_shared(family, table, chain);
-                if table == Table::Filter {
-                    let (old, new) = (before.rules_in((table, chain)), after.rules_in((table, chain)));
-                    self.pending.get_mut(family).refusals.note(chain, &old, &new, str::to_owned);
+            for chain in before.shared_that_differ(&after) {
+                self.edit_shared(family, chain, &before.lines, &after.lines);
+                if chain.0 == Table::Filter {
+                    let (old, new) = (before.rules_in(chain), after.rules_in(chain));
+                    self.pending.get_mut(family).refusals.note(chain.1, &old, &new, str::to_owned);
                 }
             }
             let pending = self.pending.get_mut(family);
@@ -192,9 +195,28 @@ impl IptablesCompiler {
         }
     }
 
+    /// A service has other rules in a shared chain.
+    fn edit_shared(&mut self, family: Family, chain: Chain, old: &[Lines], new: &[Lines]) {
+        let rules = self.tally.get(family).shared.get(&chain).copied().unwrap_or_default();
+        let pending = self.pending.get_mut(family);
+        if pending.shared.contains(&(chain.0, chain.1.into())) {
+            return;
+        }
+        let edits = pending.edits.entry(chain).or_default();
+        edits.exchange(chain, old, new);
+        let (none, too_much) = (edits.is_empty(), edits.is_too_much(rules));
+        if none {
+            pending.edits.remove(&chain);
+        } else if too_much {
+            self.stir_shared(family, chain);
+        }
+    }
+
     /// A shared chain is to be written anew.
-    fn stir_shared(&mut self, family: Family, table: Table, chain: &str) {
-        self.pending.get_mut(family).shared.insert((table, chain.into()));
+    fn stir_shared(&mut self, family: Family, chain: Chain) {
+        let pending = self.pending.get_mut(family);
+        pending.edits.remove(&chain);
+        pending.shared.insert((chain.0, chain.1.into()));
     }
 
     /// All chains of services are to be written anew.
@@ -232,7 +254,10 @@ impl Brought {
         let count = |table: Table| -> usize { self.lines.iter().map(|lines| lines.count(table)).sum() };
         let own: usize = self.own.values().map(|body| lines(body)).sum();
         let endpoints = self.own.keys().filter(|name| name.as_str().starts_with(names::SEP)).count();
-        Tally { endpoints, nat: own + count(Table::Nat), filter: count(Table::Filter) }
+        let mut shared = BTreeMap::new();
+        let chains = self.lines.iter().flat_map(|lines| lines.by_address.iter().chain(&lines.by_node_port));
+        chains.for_each(|(chain, block)| *shared.entry(*chain).or_default() += block.len());
+        Tally { endpoints, nat: own + count(Table::Nat), filter: count(Table::Filter), shared }
     }
 
     fn shared_that_differ(&self, other: &Brought) -> BTreeSet<(Table, &'static str)> {
@@ -255,12 +280,14 @@ impl Tally {
         self.endpoints += more.endpoints;
         self.nat += more.nat;
         self.filter += more.filter;
+        more.shared.into_iter().for_each(|(chain, rules)| *self.shared.entry(chain).or_default() += rules);
     }
 
     fn subtract(&mut self, less: Tally) {
         self.endpoints -= less.endpoints;
         self.nat -= less.nat;
         self.filter -= less.filter;
+        less.shared.into_iter().for_each(|(chain, rules)| *self.shared.entry(chain).or_default() -= rules);
     }
 }
 

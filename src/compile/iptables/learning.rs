@@ -6,6 +6,7 @@ use super::pending::{Existing, Measure, Pending};
 use super::restore::{Body, Restore, TableRestore, lines, tables};
 use super::rule::canonical;
 use super::{Table, is_ours, names};
+use crate::compile::ruleset::Name;
 use crate::model::{Family, PerFamily};
 
 impl IptablesCompiler {
@@ -15,7 +16,8 @@ impl IptablesCompiler {
         let wanted = self.wanted(family);
         for ((table, name), body) in &wanted {
             let there = existing.get(table).and_then(|chains| chains.get(name.as_str()));
-            let same = there.is_some_and(|rules| measure == Measure::Difference && is_same(rules, body));
+            let is_right = |rules: &Vec<String>| is_same(rules, body) || self.stands(family, *table, name, rules);
+            let same = there.is_some_and(|rules| measure == Measure::Difference && is_right(rules));
             match (same, *table == Table::Nat && names::is_of_a_service(name.as_str())) {
                 (true, _) => {}
                 (false, true) => drop(pending.own.insert(name.clone(), Some(body.clone()))),
@@ -45,6 +47,11 @@ impl IptablesCompiler {
         *self.pending.get_mut(family) = pending;
     }
 
+    /// Whether a shared chain is as wanted but for the order of what says nothing by its order.
+    fn stands(&self, family: Family, table: Table, name: &Name, rules: &[String]) -> bool {
+        self.known(family, table, name.as_str()).is_some_and(|chain| self.shared(family, chain).stands(rules))
+    }
+
     /// A table of a family is in force as wanted.
     pub fn committed(&mut self, family: Family, table: Table) {
         self.pending.get_mut(family).committed(table);
@@ -68,8 +75,9 @@ impl IptablesCompiler {
         let shared = pending.shared.iter();
         let shared = shared.map(|(table, name)| (*table, name.clone(), self.shared_body(family, *table, name)));
         // In their own order: each goes before those before it.
+        let edits = pending.edits.iter().map(|((table, chain), edits)| (*table, (*chain).into(), edits.edited()));
         let jumps = JUMPS.into_iter().filter(|jump| pending.jumps.contains(jump));
-        pending.refusals.order(tables(own.chain(shared), jumps, pending.unjumped.iter().copied()))
+        pending.refusals.order(tables(own.chain(shared), edits, jumps, pending.unjumped.iter().copied()))
     }
 }
 
@@ -82,7 +90,7 @@ pub fn removal(existing: &Existing) -> Vec<TableRestore> {
         let rules = existing.get(&jump.table).and_then(|chains| chains.get(jump.from));
         rules.is_some_and(|rules| rules.iter().any(|rule| canonical(rule) == canonical(&jump.rule())))
     };
-    tables(ours, std::iter::empty(), JUMPS.into_iter().filter(|jump| jump.is_ours() && there(jump)))
+    tables(ours, std::iter::empty(), std::iter::empty(), JUMPS.into_iter().filter(|jump| jump.is_ours() && there(jump)))
 }
 
 /// The mark alone is to go: the chains are somebody else's by now.

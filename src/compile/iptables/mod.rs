@@ -10,17 +10,19 @@ mod learning;
 pub mod names;
 mod pending;
 mod port;
+mod portions;
 pub mod restore;
 mod rule;
 mod service;
 mod settings;
+mod shared;
 mod wanted;
 
 pub use compiler::{Contribution, IptablesCompiler};
 pub use frame::{CANARY, JUMPS, Jump, MARK, is_ours};
 pub use learning::{removal, unmark};
 pub use pending::{Existing, Measure};
-pub use restore::{Restore, TableRestore};
+pub use restore::{Edited, Restore, TableRestore};
 pub use rule::{canonical, words};
 pub use settings::Settings;
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Table;
 use super::frame::Jump;
-use super::restore::{Body, TableRestore};
+use super::restore::{Body, Edited, TableRestore};
+use super::shared::{Chain, Edits};
 use crate::compile::ruleset::Name;
 
 /// What differs in one family.
@@ -14,6 +15,8 @@ pub(super) struct Pending {
     pub(super) own: BTreeMap<Name, Option<Body>>,
     /// Shared chains that are to be written, or to go where no body is wanted.
     pub(super) shared: BTreeSet<(Table, Name)>,
+    /// Changes within shared chains that are not written whole; never empty ones.
+    pub(super) edits: BTreeMap<Chain, Edits>,
     /// Jumps that are missing.
     pub(super) jumps: BTreeSet<Jump>,
     /// Jumps that are to go.
@@ -53,8 +56,14 @@ impl Refusals {
         let at = |table| told.iter().position(|told: &TableRestore| told.table == table);
         if let (Some(filter), Some(nat), false) = (at(Table::Filter), at(Table::Nat), self.gone.is_empty()) {
             let between = Some(self.both(&told[filter])).filter(|both| !both.is_empty());
+            // Lines that came are not told again.
+            told[filter].edits.values_mut().for_each(|edited| {
+                *edited = Edited { gone: std::mem::take(&mut edited.gone), ..Edited::default() };
+            });
+            told[filter].edits.retain(|_, edited| *edited != Edited::default());
             told[filter..=nat].rotate_left(1);
             told.splice(filter..filter, between);
+            told.retain(|told| !told.is_empty());
         }
         told
     }
@@ -67,7 +76,10 @@ impl Refusals {
             Some((name.clone(), Some(format!("{}{text}", body.as_ref()?).into())))
         };
         let chains = filter.chains.iter().filter(|(name, _)| self.come.contains(*name)).filter_map(with_gone).collect();
-        TableRestore { chains, ..TableRestore::new(Table::Filter) }
+        let come =
+            filter.edits.iter().map(|(name, edited)| (name.clone(), Edited { gone: Vec::new(), ..edited.clone() }));
+        let edits = come.filter(|(_, edited)| *edited != Edited::default()).collect();
+        TableRestore { chains, edits, ..TableRestore::new(Table::Filter) }
     }
 }
 
@@ -80,6 +92,7 @@ impl Pending {
             Table::Mangle => {}
         }
         self.shared.retain(|(of, _)| *of != table);
+        self.edits.retain(|(of, _), _| *of != table);
         self.jumps.retain(|jump| jump.table != table);
         self.unjumped.retain(|jump| jump.table != table);
     }

@@ -9,40 +9,39 @@ use super::dispatch::{self, to_node_ports};
 use super::frame::{self, JUMPS, SERVICES};
 use super::restore::{Body, Restore, tables};
 use super::rule::Rule;
+use super::shared::{Chain, Shared};
 use crate::compile::ruleset::Name;
 use crate::model::{Family, PerFamily};
 
 impl IptablesCompiler {
-    /// The rules of a shared chain: the services' own in the order of their names, addresses before node ports.
-    fn shared(&self, family: Family, table: Table, chain: &'static str) -> Vec<Rule> {
+    /// A shared chain: the services' own in the order of their names, addresses before node ports.
+    pub(super) fn shared(&self, family: Family, chain: Chain) -> Shared {
+        let (table, name) = chain;
         let (mut by_address, mut by_node_port) = (Vec::new(), Vec::new());
-        let key = (table, chain);
         for port in self.services.values().flat_map(|ports| of(family, ports)) {
             let mut lines = dispatch::lines(port, &self.settings);
-            by_address.extend(lines.by_address.remove(&key).unwrap_or_default());
-            by_node_port.extend(lines.by_node_port.remove(&key).unwrap_or_default());
+            by_address.extend(lines.by_address.remove(&chain));
+            by_node_port.extend(lines.by_node_port.remove(&chain));
         }
-        let mut rules = frame::body(table, chain, &self.settings);
-        rules.append(&mut by_address);
-        rules.append(&mut by_node_port);
-        if (table, chain) == (Table::Nat, SERVICES) {
-            rules.extend(to_node_ports(family, &self.settings));
-        }
-        rules
+        let last = if chain == (Table::Nat, SERVICES) { to_node_ports(family, &self.settings) } else { Vec::new() };
+        Shared { frame: frame::body(table, name, &self.settings), by_address, by_node_port, last }
     }
 
-    pub(super) fn shared_body(&self, family: Family, table: Table, chain: &Name) -> Option<Body> {
-        let wanted = frame::chains(family, &self.settings);
-        let (_, known) = wanted.into_iter().find(|(of, known)| (*of, *known) == (table, chain.as_str()))?;
-        Some(text(chain, &self.shared(family, table, known)))
+    /// A shared chain that is wanted, by its name.
+    pub(super) fn known(&self, family: Family, table: Table, name: &str) -> Option<Chain> {
+        frame::chains(family, &self.settings).into_iter().find(|chain| *chain == (table, name))
+    }
+
+    pub(super) fn shared_body(&self, family: Family, table: Table, name: &Name) -> Option<Body> {
+        Some(self.shared(family, self.known(family, table, name.as_str())?).body(name))
     }
 
     /// Everything wanted in a family.
     pub(super) fn wanted(&self, family: Family) -> BTreeMap<(Table, Name), Body> {
-        let shared = frame::chains(family, &self.settings).into_iter().map(|(table, chain)| {
-            let name = Name::from(chain);
-            let body = text(&name, &self.shared(family, table, chain));
-            ((table, name), body)
+        let shared = frame::chains(family, &self.settings).into_iter().map(|chain| {
+            let name = Name::from(chain.1);
+            let body = self.shared(family, chain).body(&name);
+            ((chain.0, name), body)
         });
         let own = self.services.values().flat_map(|ports| self.own_chains(family, ports));
         shared.chain(own.map(|(name, body)| ((Table::Nat, name), body))).collect()
@@ -67,7 +66,7 @@ impl IptablesCompiler {
         let everything = |family| {
             let chains = self.wanted(family).into_iter().map(|((table, name), body)| (table, name, Some(body)));
             let jumps = JUMPS.into_iter().filter(|jump| jump.is_wanted(family, &self.settings));
-            tables(chains, jumps, std::iter::empty())
+            tables(chains, std::iter::empty(), jumps, std::iter::empty())
         };
         Restore {
             families: PerFamily::from_fn(|family| match self.settings.common.families.contains(&family) {
@@ -79,7 +78,7 @@ impl IptablesCompiler {
 }
 
 /// The rules of a chain as `iptables-restore` reads them.
-pub(super) fn text(name: &Name, rules: &[Rule]) -> Body {
+pub(super) fn text<'a>(name: &Name, rules: impl IntoIterator<Item = &'a Rule>) -> Body {
     let mut text = String::new();
     for rule in rules {
         // Writing to a String cannot fail.
