@@ -74,33 +74,29 @@ pub fn measure(sizes: &[usize]) -> Option<String> {
 }
 
 fn row(variant: Variant, services: usize, what: &str, ours: Option<Took>, theirs: Option<Took>) -> String {
-    let shown = |time: Option<Duration>, sign: &str| {
-        time.map_or(String::new(), |time| format!("{sign}{:.0} ms", time.as_secs_f64() * 1e3))
-    };
+    let shown =
+        |time: Option<Duration>| time.map_or(String::new(), |time| format!("{:.0} ms", time.as_secs_f64() * 1e3));
     let clock = |took: Option<Took>| match took {
         Some(Took(None, _)) => format!("> {} s", PATIENCE.as_secs()),
-        Some(Took(time, _)) => shown(time, ""),
+        Some(Took(time, _)) => shown(time),
         None => "not reached".to_owned(),
     };
-    let cpu = |took: Option<Took>| match took {
-        Some(Took(time, cpu)) => shown(Some(cpu), if time.is_none() { "> " } else { "" }),
-        None => String::new(),
-    };
+    // Of programs that still run nothing is known: the time is that of a sync that was over.
+    let spent = |took: Option<Took>| took.and_then(|Took(time, cpu)| time.map(|_| cpu));
     let ratio = |a: Option<Duration>, b: Option<Duration>| match (a, b) {
         (Some(a), Some(b)) => format!("{:.2}", a.as_secs_f64() / b.as_secs_f64()),
         _ => String::new(),
     };
-    let (a, b) =
-        (|took: Option<Took>| took.and_then(|Took(clock, _)| clock), |took: Option<Took>| took.map(|Took(_, cpu)| cpu));
+    let elapsed = |took: Option<Took>| took.and_then(|Took(clock, _)| clock);
     format!(
         "| {} | {services} | {what} | {} | {} | {} | {} | {} | {} |",
         variant.name(),
         clock(ours),
         clock(theirs),
-        ratio(a(ours), a(theirs)),
-        cpu(ours),
-        cpu(theirs),
-        ratio(b(ours), b(theirs)),
+        ratio(elapsed(ours), elapsed(theirs)),
+        shown(spent(ours)),
+        shown(spent(theirs)),
+        ratio(spent(ours), spent(theirs)),
     )
 }
 

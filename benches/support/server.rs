@@ -1,12 +1,14 @@
 //! A real API server, filled with a made-up cluster and changed bit by bit, and processes that follow it.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kube::core::Request;
 use kube::core::params::{DeleteParams, Patch, PatchParams, PostParams};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
 use crate::bare::Bare;
@@ -111,7 +113,7 @@ impl Server {
             command.env("PATH", format!("{}:{rest}", path.display()));
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Follower(command.spawn().expect("it starts"))
+        Follower(command.process_group(0).spawn().expect("it starts"))
     }
 
     /// A service's address, and one of its endpoints.
@@ -153,12 +155,12 @@ impl Server {
     }
 }
 
-/// Kills and reaps its child when dropped.
+/// Kills its child, with the programs that runs, when dropped, and reaps it.
 pub struct Follower(pub Child);
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         let _ = self.0.wait();
     }
 }
