@@ -18,18 +18,18 @@ impl Sender {
 
     /// Sends the first packet of so many flows to `to`: flow n comes from client n and this source port. Answers the time of one.
     pub fn flows(&self, count: u32, source_port: u16, to: SocketAddrV4) -> Duration {
-        self.send(packet(source_port, to), count, to)
+        self.send(packet(source_port, to), count, STRANGERS, to)
     }
 
-    /// The same with the SYNs of TCP connections that are never answered.
+    /// The same with the SYNs of TCP connections that are never answered, from pods.
     pub fn syns(&self, count: u32, source_port: u16, to: SocketAddrV4) -> Duration {
-        self.send(syn(source_port, to), count, to)
+        self.send(syn(source_port, to), count, PODS, to)
     }
 
-    fn send<const N: usize>(&self, mut packet: [u8; N], count: u32, to: SocketAddrV4) -> Duration {
+    fn send<const N: usize>(&self, mut packet: [u8; N], count: u32, first: Ipv4Addr, to: SocketAddrV4) -> Duration {
         let begun = Instant::now();
         for n in 0..count {
-            packet[12..16].copy_from_slice(&client(n).octets());
+            packet[12..16].copy_from_slice(&client(first, n).octets());
             sendto(&self.0, &packet, SendFlags::empty(), &SocketAddr::V4(to)).expect("sent");
         }
         begun.elapsed() / count
@@ -50,9 +50,12 @@ pub fn link() {
     }
 }
 
-/// A client's address, outside every range the rules know.
-fn client(n: u32) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(Ipv4Addr::new(100, 64, 0, 1)) + n)
+/// The first client outside every range the rules know, and the first in 10.128.0.0/9.
+const STRANGERS: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 1);
+const PODS: Ipv4Addr = Ipv4Addr::new(10, 240, 0, 1);
+
+fn client(first: Ipv4Addr, n: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(first) + n)
 }
 
 /// IP and UDP headers and two bytes.

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::core::Request;
 use kube::core::params::{DeleteParams, Patch, PatchParams, PostParams};
@@ -12,7 +12,6 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
 use crate::bare::Bare;
-use crate::figures::median;
 use crate::objects;
 use crate::support::daemon::namespace;
 use crate::support::netns::Netns;
@@ -47,7 +46,7 @@ impl Sides {
 pub struct Server {
     /// A client of it.
     pub bare: Bare,
-    kubeconfig: String,
+    pub kubeconfig: String,
 }
 
 impl Server {
@@ -141,17 +140,6 @@ impl Server {
         let body = typed_slice(objects::slice(n, endpoints, round)).to_string().into_bytes();
         let request = Request::new(slices_path()).replace(&format!("svc-{n}-abcde"), &PostParams::default(), body);
         self.bare.send_all(request.into_iter(), 1);
-    }
-
-    /// A PUT until a bare watch hears of it, the median of some.
-    pub fn watched(&self, bare: &Bare, services: usize, endpoints: usize) -> Duration {
-        let events = bare.watch();
-        let one = |round: usize| {
-            let begun = Instant::now();
-            self.put(services, endpoints, 100_000 + round);
-            events.recv_timeout(PATIENCE).expect("an event").saturating_duration_since(begun)
-        };
-        median((1..50).map(one).collect())
     }
 }
 

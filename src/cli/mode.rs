@@ -1,6 +1,7 @@
 //! Which mode runs, on what it stands, and what is left of the other one.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tracing::{info, warn};
@@ -97,23 +98,41 @@ pub(super) fn open_loopback(config: &Config) {
     }
 }
 
-/// Removes what the other mode has left, now that this one's rules are in force. What cannot be removed is told.
-pub(super) fn remove_the_other(mode: ProxyMode, observer: &Observer) {
-    match mode {
-        ProxyMode::Iptables => {
-            // A kernel without nf_tables holds none of our tables.
-            let Ok(mut netlink) = Netlink::open() else { return };
-            for (family, error) in remove_tables(&mut netlink) {
-                warn!(%family, "the table of nftables mode stays: {error}");
-                observer.cleanup_failed(family);
-            }
+/// Pauses in seconds before the other mode's rules are tried again: somebody may hold the xtables lock for long.
+const TRY_AGAIN: [u64; 6] = [1, 2, 5, 10, 30, 60];
+
+/// Removes what the other mode has left, now that this one's rules are in force. What cannot be removed is told, and tried again beside
+/// all else.
+pub(super) fn remove_the_other(mode: ProxyMode, observer: Observer) {
+    let is_over = move || {
+        let failed = removed(mode);
+        for (family, error) in &failed {
+            warn!(%family, "the rules of the other mode stay: {error}");
+            observer.cleanup_failed(*family);
         }
+        failed.is_empty()
+    };
+    if is_over() {
+        return;
+    }
+    let again = move || {
+        TRY_AGAIN.into_iter().find(|pause| {
+            std::thread::sleep(Duration::from_secs(*pause));
+            is_over()
+        })
+    };
+    if let Err(error) = std::thread::Builder::new().name("other-mode".into()).spawn(again) {
+        warn!("the rules of the other mode stay: {error}");
+    }
+}
+
+/// Removes what the other mode has left, if anything. Answers what could not be done.
+fn removed(mode: ProxyMode) -> Vec<(Family, String)> {
+    match mode {
+        // A kernel without nf_tables holds none of our tables.
+        ProxyMode::Iptables => Netlink::open().map_or_else(|_| Vec::new(), |mut netlink| remove_tables(&mut netlink)),
         ProxyMode::Nftables => {
-            let marked = Variant::ALL.into_iter().filter(|variant| variant.is_marked());
-            for (family, error) in marked.flat_map(remove_chains) {
-                warn!(%family, "the chains of iptables mode stay: {error}");
-                observer.cleanup_failed(family);
-            }
+            Variant::ALL.into_iter().filter(|variant| variant.is_marked()).flat_map(remove_chains).collect()
         }
     }
 }

@@ -129,7 +129,7 @@ async fn follow(
         let (config, observer) = (config.clone(), observer.clone());
         move || {
             mode::open_loopback(&config);
-            mode::remove_the_other(config.mode, &observer);
+            mode::remove_the_other(config.mode, observer);
         }
     };
     let agent =
