@@ -35,7 +35,7 @@ const SIZES: [usize; 3] = [100, 1_000, 10_000];
 /// Repetitions of a change; the median counts.
 const RUNS: usize = 5;
 
-/// Arguments that name a part run only that one.
+/// Arguments that name a part, or a variant, run only that one.
 const PARTS: [&str; 2] = ["alone", "compared"];
 
 type Engine = IptablesEngine<IptablesKernel>;
@@ -51,12 +51,18 @@ fn main() {
         |part: &str| args.iter().all(|arg| !PARTS.contains(&arg.as_str())) || args.iter().any(|arg| arg == part);
     let mut table =
         "| iptables | services x 10 | what | bytes | rules | time |\n|---|---:|---|---:|---:|---:|\n".to_owned();
-    let all = sizes.iter().flat_map(|services| Variant::ALL.map(|variant| (*services, variant)));
+    let named = |variant: &Variant| args.iter().any(|arg| arg == variant.name());
+    let variants: Vec<Variant> = match Variant::ALL.into_iter().find(named) {
+        Some(one) => vec![one],
+        None => Variant::ALL.to_vec(),
+    };
+    let all = sizes.iter().flat_map(|services| variants.iter().map(|variant| (*services, *variant)));
     for (services, variant) in all.filter(|_| wants(PARTS[0])) {
         table += &Netns::new("bench-iptables").enter(|| measure(variant, services));
     }
-    let compared = wants(PARTS[1]).then(|| classical::measure(&sizes[sizes.len().saturating_sub(2)..])).flatten();
-    if let (Some(compared), None, true) = (compared, chosen, wants(PARTS[0])) {
+    let compared =
+        wants(PARTS[1]).then(|| classical::measure(&sizes[sizes.len().saturating_sub(2)..], &variants)).flatten();
+    if let (Some(compared), None, true, 2) = (compared, chosen, wants(PARTS[0]), variants.len()) {
         let text =
             format!("{TITLE}\n\n{}\n\n{COMPARED}\n\n{compared}\n{ALONE}\n\n{table}", results::machine("iptables"));
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/IPTABLES.md");

@@ -46,7 +46,7 @@ const WHAT: [&str; 3] =
     ["process started to all rules in force", "one endpoint replaced", "a service gets its endpoints"];
 
 /// A table of both variants at these sizes, smallest first; `None` where there is no server or no peer.
-pub fn measure(sizes: &[usize]) -> Option<String> {
+pub fn measure(sizes: &[usize], variants: &[Variant]) -> Option<String> {
     let sides = Sides::given()?;
     let server = Server::new(&sides.kubeconfig);
     let mut text = "| iptables | services x 10 | what | ferroproxy | kube-proxy | ratio | ferroproxy, processor | kube-proxy, processor | ratio |\n\
@@ -55,7 +55,7 @@ pub fn measure(sizes: &[usize]) -> Option<String> {
     let mut round = 0;
     for services in sizes {
         server.fill(*services, ENDPOINTS);
-        for variant in Variant::ALL {
+        for variant in variants.iter().copied() {
             let mut one = |program: &str, args: &[&str]| {
                 round += 1000;
                 follow(&server, program, &[args, &BOTH].concat(), variant, *services, round)
