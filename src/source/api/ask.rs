@@ -121,6 +121,8 @@ fn refused(error: kube::core::request::Error) -> Failure {
 /// The Status of an answer that is an error; something in between may have said anything.
 fn refusal(code: u16, protobuf: bool, body: &[u8]) -> Box<Status> {
     let told = if protobuf { status(body).ok() } else { serde_json::from_slice::<Status>(body).ok() };
+    // Any JSON object reads as a Status that says nothing; the server's has a code.
+    let told = told.filter(|status| status.code != 0);
     let anything = || Status::failure(String::from_utf8_lossy(body).trim(), "Failed to parse error data");
     told.unwrap_or_else(|| anything().with_code(code)).boxed()
 }
@@ -150,4 +152,19 @@ fn is_cut(error: &std::io::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusal;
+
+    #[test]
+    fn a_refusal_keeps_its_code_whoever_words_it() {
+        let status = br#"{"kind":"Status","message":"services is forbidden","reason":"Forbidden","code":403}"#;
+        assert_eq!((refusal(403, false, status).code, &*refusal(403, false, status).reason), (403, "Forbidden"));
+        for body in [&br#"{"error":"busy"}"#[..], b"<html>", b""] {
+            assert_eq!(refusal(503, false, body).code, 503);
+            assert_eq!(refusal(410, true, body).code, 410);
+        }
+    }
 }
