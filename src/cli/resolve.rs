@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{ConfigArgs, flag_of_field, has_no_effect, is_said_by_a_file};
 use super::config::{
-    ConfigError, FieldError, GROUP, JSON, KubeProxyConfiguration, Lowered, fill, lower, parse, sections_without_effect,
+    ConfigError, FieldError, GROUP, KubeProxyConfiguration, Lowered, fill, lower, parse, sections_without_effect,
     unused,
 };
 use crate::model::{AdminSocket, ApiConfig, Config, ConntrackConfig, Encoding, LocalDetector, ProxyMode, SourceConfig};
@@ -330,7 +330,7 @@ fn source(
     }
     let client = file.client_connection.clone().unwrap_or_default();
     let kubeconfig = client.kubeconfig.filter(|path| !path.is_empty()).map(PathBuf::from);
-    let encoding = if client.content_type.as_deref() == Some(JSON) { Encoding::Json } else { Encoding::Protobuf };
+    let encoding = client.content_type.as_deref().and_then(Encoding::of).unwrap_or_default();
     let master = args.source.master.clone().filter(|url| !url.is_empty());
     match &kubeconfig {
         Some(path) => {

@@ -109,6 +109,21 @@ pub enum Encoding {
     Json,
 }
 
+impl Encoding {
+    /// The media type, as headers and `clientConnection.contentType` have it.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Encoding::Protobuf => "application/vnd.kubernetes.protobuf",
+            Encoding::Json => "application/json",
+        }
+    }
+
+    /// The encoding of a media type.
+    pub fn of(media_type: &str) -> Option<Encoding> {
+        [Encoding::Protobuf, Encoding::Json].into_iter().find(|encoding| encoding.media_type() == media_type)
+    }
+}
+
 /// `conntrack:` of the configuration. `None` leaves the sysctl alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConntrackConfig {

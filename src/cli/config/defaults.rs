@@ -5,6 +5,7 @@ use super::duration::{FlushFrequency, GoDuration};
 use super::types::{ClientConnection, Conntrack, DetectLocal, Iptables, Ipvs, KubeProxyConfiguration, Logging};
 use super::types::{Nftables, Winkernel};
 use super::{API_VERSION, KIND};
+use crate::model::Encoding;
 
 /// `/healthz`, `/livez`.
 pub(crate) const HEALTHZ_PORT: u16 = 10256;
@@ -81,14 +82,10 @@ fn address(field: &mut Option<String>, host: &str, port: u16) {
     }
 }
 
-/// How kube-proxy asks the API server, too.
-pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
-pub(crate) const JSON: &str = "application/json";
-
 fn client(client: &mut ClientConnection) {
     client.kubeconfig.get_or_insert_default();
     client.accept_content_types.get_or_insert_default();
-    text(&mut client.content_type, PROTOBUF);
+    text(&mut client.content_type, Encoding::default().media_type());
     if client.qps.is_none_or(|qps| qps == 0.0) {
         client.qps = Some(5.0);
     }

@@ -7,10 +7,12 @@ use ipnet::IpNet;
 
 use super::FieldError;
 use super::address::{parse_cidr, parse_host_port, parse_ip};
-use super::defaults::{JSON, OFF, PROTOBUF};
+use super::defaults::OFF;
 use super::duration::GoDuration;
 use super::types::{ClientConnection, Conntrack, Iptables, KubeProxyConfiguration, Nftables};
-use crate::model::{ConntrackConfig, Family, LocalDetector, LogConfig, LogFormat, NodePortAddresses, PerFamily};
+use crate::model::{
+    ConntrackConfig, Encoding, Family, LocalDetector, LogConfig, LogFormat, NodePortAddresses, PerFamily,
+};
 
 /// What the fields say, each checked.
 #[derive(Debug)]
@@ -257,8 +259,9 @@ impl Check {
             self.error("clientConnection.burst", "must not be negative");
         }
         let kind = client.content_type.as_deref().unwrap_or_default();
-        if !["", PROTOBUF, JSON].contains(&kind) {
-            self.error("clientConnection.contentType", format!("{kind:?} is neither {PROTOBUF:?} nor {JSON:?}"));
+        if !kind.is_empty() && Encoding::of(kind).is_none() {
+            let [protobuf, json] = [Encoding::Protobuf, Encoding::Json].map(Encoding::media_type);
+            self.error("clientConnection.contentType", format!("{kind:?} is neither {protobuf:?} nor {json:?}"));
         }
     }
 

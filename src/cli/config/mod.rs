@@ -15,7 +15,7 @@ mod unused;
 pub use error::{ConfigError, FieldError};
 
 pub(crate) use address::default_port;
-pub(crate) use defaults::{HEALTHZ_PORT, JSON, METRICS_PORT, OFF, fill};
+pub(crate) use defaults::{HEALTHZ_PORT, METRICS_PORT, OFF, fill};
 pub(crate) use duration::GoDuration;
 pub(crate) use lower::{Lowered, lower, sections_without_effect};
 pub(crate) use parse::parse;

@@ -23,7 +23,6 @@ use crate::source::protobuf::Listing;
 use super::event::{event, status};
 use super::failure::Failure;
 
-const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 /// JSON second: a proxy before the server, or an old one, may know no better.
 const LIST: HeaderValue = HeaderValue::from_static("application/vnd.kubernetes.protobuf,application/json;q=0.9");
 const WATCH: HeaderValue =
@@ -111,7 +110,7 @@ impl<K: Kind> Asker<K> {
 
 fn is_protobuf(answer: &Response<Body>) -> bool {
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| kind.starts_with(PROTOBUF))
+    kind.is_some_and(|kind| kind.starts_with(Encoding::Protobuf.media_type()))
 }
 
 fn refused(error: kube::core::request::Error) -> Failure {
